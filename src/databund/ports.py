@@ -1,0 +1,392 @@
+"""The seams of the exchange: what the use cases need from a chain, a database and an object store.
+
+Each port states its guarantees; every adapter passes the conformance suite of its port in `databund.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from databund.core.amounts import Amount, Currency
+from databund.core.datasets import Dataset
+from databund.core.ids import Address, Bytes32, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.licenses import License
+from databund.core.offers import Domain, SignedOffer
+from databund.core.orders import Order, OrderState
+
+__all__ = [
+    "Catalog",
+    "ChainOutcome",
+    "ChainTransaction",
+    "Database",
+    "Deliveries",
+    "Delivery",
+    "Idempotency",
+    "Ledger",
+    "Listing",
+    "Listings",
+    "Log",
+    "Objects",
+    "OfferState",
+    "Orders",
+    "Outbox",
+    "Payment",
+    "Purchase",
+    "Relayer",
+    "Release",
+    "SignIns",
+    "Tables",
+]
+
+
+# --- the chain ---------------------------------------------------------------------------------------------------
+
+
+class OfferState(msgspec.Struct, frozen=True):
+    """What `Exchange` knows of an offer: whether its provider cancelled it, and how many units are sold."""
+
+    cancelled: bool
+    sold: int
+
+
+class Purchase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A buyer's signed wish: an ERC-3009 authorization whose nonce is the order id, so nobody can redirect it.
+
+    ``valid_after`` and ``valid_before`` are Unix seconds, both exclusive. The signature has 65 bytes (r, s, v).
+    """
+
+    buyer: Address
+    units: int
+    salt: Bytes32
+    valid_after: int
+    valid_before: int
+    signature: bytes
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """What one account received."""
+
+    account: Address
+    amount: Amount
+
+
+class ChainTransaction(msgspec.Struct, frozen=True):
+    """A signed chain transaction, stored before it is sent. ``hash`` is 0x and 64 digits; ``raw`` the signed bytes."""
+
+    hash: str
+    signer: Address
+    nonce: int
+    raw: bytes
+    order_id: OrderId | None = None
+
+
+class ChainOutcome(msgspec.Struct, frozen=True):
+    """A final chain transaction: whether it succeeded, where, and what it paid to whom."""
+
+    hash: str
+    block: int
+    block_hash: str
+    succeeded: bool
+    payments: tuple[Payment, ...] = ()
+    expiry: int = 0
+
+
+class Ledger(Protocol):
+    """Reads of the state that the smart contracts hold, at the newest final block.
+
+    Every method raises `ChainUnavailable` when the node does not answer, and may then be called again.
+    """
+
+    def domain(self) -> Domain:
+        """The chain and the `Exchange` that offers are signed for."""
+
+    def currency(self) -> Currency:
+        """The settlement currency of this exchange."""
+
+    def offer_state(self, offer_id: OfferId) -> OfferState:
+        """What is known of an offer; a never-sold offer is neither cancelled nor sold."""
+
+    def license(self, holder: Address, offer_id: OfferId) -> License:
+        """The holder's record; zero units when there is none."""
+
+    def balance(self, account: Address) -> Amount:
+        """What the account holds of the settlement currency."""
+
+    def check_signature(self, account: Address, digest: bytes, *, signature: bytes) -> None:
+        """Raise `OfferForged` unless ``account`` signed the 32-byte ``digest``, by ECDSA or by ERC-1271."""
+
+
+class Relayer(Protocol):
+    """Chain transactions that the exchange signs and pays for.
+
+    A chain transaction is made first, stored by the caller, then sent; so a crash at any point can only lead to
+    sending the same bytes again, which is harmless. Raises `ChainUnavailable` when the node does not answer.
+    """
+
+    @property
+    def signer(self) -> Address:
+        """The account that signs."""
+
+    def next_nonce(self) -> int:
+        """The number of chain transactions of the signer that the chain has included."""
+
+    def purchase(self, offer: SignedOffer, purchase: Purchase, *, nonce: int) -> ChainTransaction:
+        """Make the chain transaction that settles a purchase, after trying it on the current state.
+
+        Raises the `Refused` error that the smart contract's refusal stands for; nothing is sent then.
+        """
+
+    def cancellation(self, offer: SignedOffer, signature: bytes, *, nonce: int) -> ChainTransaction:
+        """Make the chain transaction that withdraws an offer for its provider; refusals as for `purchase`."""
+
+    def outcome(self, chain_transaction: ChainTransaction, *, timeout_s: float) -> ChainOutcome | None:
+        """Send (again, if need be) and wait until final; None when ``timeout_s`` ran out first."""
+
+
+# --- the database ------------------------------------------------------------------------------------------------
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A dataset version as it is stored: the descriptor, and its content key wrapped as an age file."""
+
+    dataset: Dataset
+    wrapped_key: bytes
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """An offer on the list: signed, with its ODRL policy (RFC 8785 bytes). Times are Unix seconds."""
+
+    signed: SignedOffer
+    policy: bytes
+    listed_at: int
+    withdrawn_at: int | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One release of a content key to a holder's age recipient. ``use`` counts the holder's uses of the offer from 1.
+
+    ``wrapped_key`` is the age file that was released; asking again with the same id gives the same bytes.
+    """
+
+    id: DeliveryId
+    offer_id: OfferId
+    holder: Address
+    recipient: str
+    use: int
+    at: int
+    wrapped_key: bytes
+    order_id: OrderId | None = None
+
+
+class Catalog(Protocol):
+    """Dataset versions. Writes are visible to the next search (read your writes)."""
+
+    def add(self, release: Release) -> None:
+        """Add a version. Raises `AlreadyExists` when this version is there with another descriptor or key."""
+
+    def get(self, dataset_id: DatasetId, version: int | None = None) -> Release:
+        """A version, the newest when none is named. Raises `NotFound`."""
+
+    def search(self, text: str, *, limit: int, offset: int = 0) -> Sequence[Dataset]:
+        """Newest versions whose name, title, description or keywords hold every word (also Chinese); all for ""."""
+
+
+class Listings(Protocol):
+    """Signed offers."""
+
+    def add(self, listing: Listing) -> None:
+        """Add an offer; adding the same one again changes nothing."""
+
+    def get(self, offer_id: OfferId) -> Listing:
+        """Raise `NotFound` when it is not listed."""
+
+    def find(self, *, dataset: DatasetId | None, provider: Address | None, limit: int) -> Sequence[Listing]:
+        """Offers, newest first, withdrawn ones included."""
+
+    def withdraw(self, offer_id: OfferId, at: int) -> None:
+        """Mark as withdrawn; the first time stays. Raises `NotFound`."""
+
+
+class Orders(Protocol):
+    """Purchases."""
+
+    def add(self, order: Order) -> None:
+        """Add an order. Raises `AlreadyExists` for a known id."""
+
+    def get(self, order_id: OrderId) -> Order | None:
+        """The order, or None."""
+
+    def save(self, order: Order, *, was: OrderState) -> None:
+        """Replace an order. Raises `IllegalMove` when its stored state is not ``was``."""
+
+    def find(
+        self,
+        *,
+        buyer: Address | None = None,
+        offer_id: OfferId | None = None,
+        state: OrderState | None = None,
+        limit: int = 100,
+    ) -> Sequence[Order]:
+        """Orders, newest first."""
+
+
+class Outbox(Protocol):
+    """Chain transactions on their way. A nonce once given is never given again while its row is there."""
+
+    def next_nonce(self, signer: Address, *, included: int) -> int:
+        """The larger of ``included`` and one past the largest stored nonce of the signer."""
+
+    def add(self, chain_transaction: ChainTransaction) -> None:
+        """Store before sending. Raises `AlreadyExists` when the nonce is taken."""
+
+    def get(self, transaction_hash: str) -> ChainTransaction:
+        """Raise `NotFound`."""
+
+    def pending(self) -> Sequence[ChainTransaction]:
+        """Those without an outcome, in the order of their nonces."""
+
+    def finish(self, outcome: ChainOutcome) -> None:
+        """Record the outcome."""
+
+
+class Deliveries(Protocol):
+    """Releases of content keys."""
+
+    def add(self, delivery: Delivery) -> None:
+        """Add one. Raises `AlreadyExists` for a known id, or when the holder's use number is taken."""
+
+    def get(self, delivery_id: DeliveryId) -> Delivery | None:
+        """The delivery, or None."""
+
+    def spent(self, holder: Address, offer_id: OfferId) -> int:
+        """How many uses the holder has spent."""
+
+
+class Log(Protocol):
+    """The rows of the audit log. Only `app.auditing` writes them, once per database transaction."""
+
+    def checkpoint(self) -> bytes | None:
+        """The newest signed checkpoint; None for an empty log. Locks the log for this database transaction's writes."""
+
+    def tile(self, level: int, index: int) -> bytes:
+        """The hashes of a tile, 32 bytes each, as many as there are. Raises `NotFound`."""
+
+    def entries(self, start: int, stop: int) -> Sequence[bytes]:
+        """The entries from ``start`` up to ``stop``, as many as there are."""
+
+    def write(
+        self, first: int, entries: Sequence[bytes], *, tiles: Mapping[tuple[int, int], bytes], checkpoint: bytes
+    ) -> None:
+        """Append entries at index ``first``, replace the changed tiles and the checkpoint.
+
+        Raises `LogForked` when ``first`` is not the log's size.
+        """
+
+
+class SignIns(Protocol):
+    """Challenges that wait for a signature, and the tokens that answer them (only hashes of both are kept)."""
+
+    def add_challenge(self, digest: bytes, *, expires_at: int) -> None:
+        """Remember a challenge by its hash."""
+
+    def take_challenge(self, digest: bytes, *, now: int) -> None:
+        """Use a challenge up. Raises `SignInRequired` when it is unknown, used or past its time."""
+
+    def add_token(self, digest: bytes, address: Address, *, expires_at: int) -> None:
+        """Remember a token by its hash."""
+
+    def holder(self, digest: bytes, *, now: int) -> Address:
+        """Whose token it is. Raises `SignInRequired` when it is unknown or past its time."""
+
+
+class Idempotency(Protocol):
+    """Answers already given, by the asker's idempotency key."""
+
+    def answer(self, asker: str, key: str, *, request: bytes) -> tuple[int, bytes] | None:
+        """The status and body given before, or None. Raises `IdempotencyMismatch` when ``request`` (a hash) differs."""
+
+    def remember(self, asker: str, key: str, *, request: bytes, status: int, body: bytes, at: int) -> None:
+        """Keep an answer; the first one stays."""
+
+
+class Tables(Protocol):
+    """One database transaction: everything read and written through it commits together, or not at all."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Dataset versions."""
+
+    @property
+    def listings(self) -> Listings:
+        """Signed offers."""
+
+    @property
+    def orders(self) -> Orders:
+        """Purchases."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Chain transactions on their way."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Releases of content keys."""
+
+    @property
+    def log(self) -> Log:
+        """The audit log."""
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Challenges and tokens."""
+
+    @property
+    def idempotency(self) -> Idempotency:
+        """Answers already given."""
+
+
+class Database(Protocol):
+    """The exchange's records.
+
+    ``write`` serialises writers; when its block ends the changes are durable (fsync) and visible, and when the block
+    raises nothing of it remains. ``read`` sees one consistent snapshot and never waits for a writer.
+    Raises `StoreUnavailable`, `StoreFull`, `StoreCorrupt`, `HomeTooNew`.
+    """
+
+    def write(self) -> AbstractContextManager[Tables]:
+        """Open a database transaction that may write."""
+
+    def read(self) -> AbstractContextManager[Tables]:
+        """Open a database transaction that only reads."""
+
+    def close(self) -> None:
+        """Release every connection."""
+
+
+# --- sealed blobs ------------------------------------------------------------------------------------------------
+
+
+class Objects(Protocol):
+    """Sealed blobs by name. An object is visible only when it is whole and durable; it is never changed.
+
+    Names are content roots (0x…). Raises `NotFound`, `StoreFull`, `StoreUnavailable`.
+    """
+
+    def put(self, name: str, chunks: Iterable[bytes]) -> int:
+        """Store an object from its pieces, returning its size; an existing object of that name is kept."""
+
+    def size(self, name: str) -> int:
+        """Its size in bytes."""
+
+    def read(self, name: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Its bytes from ``start`` up to ``stop``, in pieces of at most 1 MiB."""
+
+    def path(self, name: str) -> str | None:
+        """Where the object lies as a local file, for a kernel that can send it; None for a remote store."""
+
+    def delete(self, name: str) -> None:
+        """Remove it; removing an absent one changes nothing."""
