@@ -13,12 +13,13 @@ import msgspec
 
 from databund.core.amounts import Amount, Currency
 from databund.core.datasets import Dataset
-from databund.core.ids import Address, Bytes32, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.licenses import License
 from databund.core.offers import Domain, SignedOffer
 from databund.core.orders import Order, OrderState
 
 __all__ = [
+    "Call",
     "Catalog",
     "ChainOutcome",
     "ChainTransaction",
@@ -120,11 +121,20 @@ class Ledger(Protocol):
         """Raise `OfferForged` unless ``account`` signed the 32-byte ``digest``, by ECDSA or by ERC-1271."""
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A call of a smart contract that was tried on the current state and would succeed."""
+
+    to: Address
+    data: bytes
+    gas: int
+
+
 class Relayer(Protocol):
     """Chain transactions that the exchange signs and pays for.
 
-    A chain transaction is made first, stored by the caller, then sent; so a crash at any point can only lead to
-    sending the same bytes again, which is harmless. Raises `ChainUnavailable` when the node does not answer.
+    A call is tried first, signed under a nonce, stored by the caller, then sent; so a crash at any point can only
+    lead to sending the same bytes again, which is harmless. The `prepare` methods raise the `Refused` error that the
+    smart contract's refusal stands for. All but `sign` raise `ChainUnavailable` when the node does not answer.
     """
 
     @property
@@ -134,14 +144,17 @@ class Relayer(Protocol):
     def next_nonce(self) -> int:
         """The number of chain transactions of the signer that the chain has included."""
 
-    def purchase(self, offer: SignedOffer, purchase: Purchase, *, nonce: int) -> ChainTransaction:
-        """Make the chain transaction that settles a purchase, after trying it on the current state.
+    def prepare_purchase(self, offer: SignedOffer, purchase: Purchase) -> Call:
+        """The call that settles a purchase."""
 
-        Raises the `Refused` error that the smart contract's refusal stands for; nothing is sent then.
-        """
+    def prepare_cancellation(self, offer: SignedOffer, signature: bytes) -> Call:
+        """The call that withdraws an offer in its provider's name."""
 
-    def cancellation(self, offer: SignedOffer, signature: bytes, *, nonce: int) -> ChainTransaction:
-        """Make the chain transaction that withdraws an offer for its provider; refusals as for `purchase`."""
+    def prepare_issue(self, account: Address, amount: Amount) -> Call:
+        """The call that credits an account with settlement currency, against a deposit outside the chain."""
+
+    def sign(self, call: Call, *, nonce: int, order_id: OrderId | None = None) -> ChainTransaction:
+        """Sign without sending."""
 
     def outcome(self, chain_transaction: ChainTransaction, *, timeout_s: float) -> ChainOutcome | None:
         """Send (again, if need be) and wait until final; None when ``timeout_s`` ran out first."""
@@ -188,8 +201,10 @@ class Catalog(Protocol):
     def add(self, release: Release) -> None:
         """Add a version. Raises `AlreadyExists` when this version is there with another descriptor or key."""
 
-    def get(self, dataset_id: DatasetId, version: int | None = None) -> Release:
-        """A version, the newest when none is named. Raises `NotFound`."""
+    def get(
+        self, dataset_id: DatasetId, *, version: int | None = None, content_root: ContentRoot | None = None
+    ) -> Release:
+        """A version by its number or content root, the newest when neither is named. Raises `NotFound`."""
 
     def search(self, text: str, *, limit: int, offset: int = 0) -> Sequence[Dataset]:
         """Newest versions whose name, title, description or keywords hold every word (also Chinese); all for ""."""
@@ -250,7 +265,10 @@ class Outbox(Protocol):
         """Those without an outcome, in the order of their nonces."""
 
     def finish(self, outcome: ChainOutcome) -> None:
-        """Record the outcome."""
+        """Record the outcome; recording it again changes nothing."""
+
+    def outcome(self, transaction_hash: str) -> ChainOutcome | None:
+        """The recorded outcome, or None while it is pending."""
 
 
 class Deliveries(Protocol):
