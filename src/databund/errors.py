@@ -359,3 +359,14 @@ class StoreUnavailable(Unavailable):
     """The database or the object store does not answer."""
 
     code = "store.unavailable"
+
+
+def by_code(code: str) -> type[DatabundError]:
+    """The class of a code; `DatabundError` itself for a code of a newer version."""
+    known = {DatabundError.code: DatabundError}
+    waiting = [DatabundError]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            known.setdefault(child.code, child)
+            waiting.append(child)
+    return known.get(code, DatabundError)

@@ -11,12 +11,13 @@ from typing import Protocol
 
 import msgspec
 
-from databund.core.amounts import Amount, Currency
+from databund.core.amounts import Amount, Currency, Payment
 from databund.core.datasets import Dataset
-from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.deliveries import Delivery
+from databund.core.ids import Address, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.licenses import License
 from databund.core.offers import Domain, SignedOffer
-from databund.core.orders import Order, OrderState
+from databund.core.orders import Order, OrderState, Purchase
 
 __all__ = [
     "Call",
@@ -25,7 +26,6 @@ __all__ = [
     "ChainTransaction",
     "Database",
     "Deliveries",
-    "Delivery",
     "Idempotency",
     "Ledger",
     "Listing",
@@ -35,8 +35,6 @@ __all__ = [
     "OfferState",
     "Orders",
     "Outbox",
-    "Payment",
-    "Purchase",
     "Relayer",
     "Release",
     "SignIns",
@@ -52,27 +50,6 @@ class OfferState(msgspec.Struct, frozen=True):
 
     cancelled: bool
     sold: int
-
-
-class Purchase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A buyer's signed wish: an ERC-3009 authorization whose nonce is the order id, so nobody can redirect it.
-
-    ``valid_after`` and ``valid_before`` are Unix seconds, both exclusive. The signature has 65 bytes (r, s, v).
-    """
-
-    buyer: Address
-    units: int
-    salt: Bytes32
-    valid_after: int
-    valid_before: int
-    signature: bytes
-
-
-class Payment(msgspec.Struct, frozen=True):
-    """What one account received."""
-
-    account: Address
-    amount: Amount
 
 
 class ChainTransaction(msgspec.Struct, frozen=True):
@@ -93,7 +70,7 @@ class ChainOutcome(msgspec.Struct, frozen=True):
     block_hash: str
     succeeded: bool
     payments: tuple[Payment, ...] = ()
-    expiry: int = 0
+    expiry: int | None = None
 
 
 class Ledger(Protocol):
@@ -177,22 +154,6 @@ class Listing(msgspec.Struct, frozen=True):
     policy: bytes
     listed_at: int
     withdrawn_at: int | None = None
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """One release of a content key to a holder's age recipient. ``use`` counts the holder's uses of the offer from 1.
-
-    ``wrapped_key`` is the age file that was released; asking again with the same id gives the same bytes.
-    """
-
-    id: DeliveryId
-    offer_id: OfferId
-    holder: Address
-    recipient: str
-    use: int
-    at: int
-    wrapped_key: bytes
-    order_id: OrderId | None = None
 
 
 class Catalog(Protocol):

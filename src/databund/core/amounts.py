@@ -12,7 +12,7 @@ import msgspec
 from databund.core.ids import Address
 from databund.errors import AmountInvalid
 
-__all__ = ["MAX_AMOUNT", "Amount", "Currency"]
+__all__ = ["MAX_AMOUNT", "Amount", "Currency", "Payment"]
 
 MAX_AMOUNT = 2**128 - 1
 """The largest amount we trade; far above any supply, far below what could overflow a uint256 product."""
@@ -61,3 +61,10 @@ class Currency(msgspec.Struct, frozen=True):
         digits = str(fraction).rjust(self.decimals, "0") if self.decimals else ""
         shown = digits.rstrip("0").ljust(min(2, self.decimals), "0")
         return f"{whole:,}{'.' + shown if shown else ''} {self.symbol}"
+
+
+class Payment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one account received."""
+
+    account: Address
+    amount: Amount

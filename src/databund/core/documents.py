@@ -12,10 +12,10 @@ import msgspec
 
 from databund.core import canonical
 from databund.core.amounts import Amount
-from databund.core.ids import Address, Bytes32
+from databund.core.ids import Address, Bytes32, Hex
 from databund.errors import DatabundError, DocumentInvalid
 
-__all__ = ["Json", "decode", "dump", "encode", "load"]
+__all__ = ["Json", "decode", "digest", "dump", "encode", "load"]
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 T = TypeVar("T")
@@ -41,13 +41,18 @@ def encode(value: Any) -> bytes:
     return canonical.canonicalize(dump(value))
 
 
+def digest(value: Any) -> bytes:
+    """SHA-256 (32 bytes) of the RFC 8785 bytes of a struct."""
+    return canonical.digest(dump(value))
+
+
 def decode(data: bytes, kind: type[T]) -> T:
     """Read JSON bytes as ``kind``. Raises `DocumentInvalid`."""
     return load(canonical.parse(data), kind)
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, Bytes32 | Address):
+    if isinstance(value, Bytes32 | Address | Hex):
         return str(value)
     if isinstance(value, Amount):
         return str(int(value))
@@ -58,7 +63,7 @@ def _from_json(kind: type, value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"expected a string, got {type(value).__name__}")
     try:
-        if issubclass(kind, Bytes32 | Address):
+        if issubclass(kind, Bytes32 | Address | Hex):
             return kind.parse(value)
         if issubclass(kind, Amount):
             if not (value.isascii() and value.isdigit()) or len(value) > 39:

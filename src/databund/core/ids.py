@@ -12,9 +12,10 @@ from eth_hash.auto import keccak
 
 from databund.errors import IdentifierInvalid
 
-__all__ = ["Address", "Bytes32", "ContentRoot", "DatasetId", "DeliveryId", "OfferId", "OrderId", "keccak256"]
+__all__ = ["Address", "Bytes32", "ContentRoot", "DatasetId", "DeliveryId", "Hex", "OfferId", "OrderId", "keccak256"]
 
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
+_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")
 T = TypeVar("T", bound="Bytes32")
 
@@ -59,7 +60,7 @@ class Bytes32:
         return f"{type(self).__name__}({self})"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._raw == self._raw  # type: ignore[attr-defined]  # same type
+        return type(other) is type(self) and other._raw == self._raw
 
     def __lt__(self, other: Self) -> bool:
         return self._raw < other._raw
@@ -154,3 +155,22 @@ class Address:
 
     def __hash__(self) -> int:
         return hash(self._raw)
+
+
+class Hex(bytes):
+    """Bytes of any length that are written as ``0x`` and hexadecimal digits, the way wallets write signatures."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``0x…`` of up to 64 KiB. Raises `IdentifierInvalid`."""
+        if len(text) > 2**17 or not _HEX.fullmatch(text):
+            raise IdentifierInvalid(f"{text[:80]!r} is not hexadecimal.", fix="Write 0x and pairs of digits.")
+        return cls.fromhex(text[2:])
+
+    def __str__(self) -> str:
+        return "0x" + self.hex()
+
+    def __repr__(self) -> str:
+        return f"Hex({self})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from databund.core.ids import Address, OfferId
-from databund.core.offers import MAX_UINT64
 from databund.errors import LicenseExpired, LicenseMissing, UsesExhausted
 
 __all__ = ["License"]
@@ -14,20 +13,15 @@ __all__ = ["License"]
 class License(msgspec.Struct, frozen=True):
     """The record of `LicenseToken` for one holder and one offer.
 
-    ``units`` is the ERC-1155 balance. ``expiry`` is the last second (Unix time) of the term, 2^64 - 1 when it never
-    ends. ``uses`` is how many uses were granted in all, 0 when they are not counted.
+    ``units`` is the ERC-1155 balance. ``expiry`` is the last second (Unix time) of the term, None when it never ends.
+    ``uses`` is how many uses were granted in all, 0 when they are not counted.
     """
 
     holder: Address
     offer_id: OfferId
     units: int
-    expiry: int
+    expiry: int | None
     uses: int
-
-    @property
-    def perpetual(self) -> bool:
-        """Whether the term never ends."""
-        return self.expiry == MAX_UINT64
 
     def check_usable(self, now: int, *, spent: int) -> None:
         """Raise unless the license can be used once more at ``now`` after ``spent`` uses.
@@ -38,7 +32,7 @@ class License(msgspec.Struct, frozen=True):
             raise LicenseMissing(
                 f"{self.holder} holds no license of offer {self.offer_id}.", fix="Buy one: databund license buy"
             )
-        if self.expiry < now:
+        if self.expiry is not None and self.expiry < now:
             raise LicenseExpired(
                 f"The license of {self.holder} for offer {self.offer_id} ended {now - self.expiry} s ago.",
                 fix="Buy another term: databund license buy",

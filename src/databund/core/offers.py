@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from databund.core.amounts import Amount
-from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, OfferId, OrderId, keccak256
+from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, Hex, OfferId, OrderId, keccak256
 from databund.errors import AmountInvalid, OfferExpired, OfferInvalid
 
-__all__ = ["MAX_UINT64", "Domain", "Offer", "SignedOffer", "Split", "cancel_hash", "order_id", "price_of"]
+__all__ = ["Domain", "Offer", "SignedOffer", "Split", "cancel_hash", "order_id", "price_of"]
 
-MAX_UINT64 = 2**64 - 1
+_LARGEST = 2**53 - 1  # what every JSON reader keeps exact; the smart contract takes 64 bits
 WHOLE_BASIS_POINTS = 10_000
 
 _SPLIT_TYPE = "Split(address account,uint16 basisPoints)"
@@ -87,8 +87,8 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         for name in ("duration_s", "uses", "supply", "escrow_s", "valid_until"):
-            if not 0 <= getattr(self, name) <= MAX_UINT64:
-                raise OfferInvalid(f"The offer's {name} is out of bounds.", fix="Use a number from 0 to 2^64 - 1.")
+            if not 0 <= getattr(self, name) <= _LARGEST:
+                raise OfferInvalid(f"The offer's {name} is out of bounds.", fix="Use a number from 0 to 2^53 - 1.")
         if self.requires or self.escrow_s:
             raise OfferInvalid(
                 "The offer asks for claims or escrow, which this exchange does not sell yet.",
@@ -110,28 +110,22 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return OfferId(
             keccak256(
                 keccak256(_OFFER_TYPE.encode())
-                + b"".join(
-                    map(
-                        _word,
-                        (
-                            self.provider,
-                            self.dataset,
-                            self.content_root,
-                            self.terms_hash,
-                            self.currency,
-                            self.unit_price,
-                            self.duration_s,
-                            self.uses,
-                            self.supply,
-                            self.requires,
-                            self.escrow_s,
-                            self.transferable,
-                        ),
-                    )
+                + _words(
+                    self.provider,
+                    self.dataset,
+                    self.content_root,
+                    self.terms_hash,
+                    self.currency,
+                    self.unit_price,
+                    self.duration_s,
+                    self.uses,
+                    self.supply,
+                    self.requires,
+                    self.escrow_s,
+                    self.transferable,
                 )
                 + keccak256(b"".join(map(_split_hash, self.splits)))
-                + _word(self.valid_until)
-                + _word(self.salt)
+                + _words(self.valid_until, self.salt)
             )
         )
 
@@ -187,7 +181,7 @@ class SignedOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     offer: Offer
     domain: Domain
-    signature: bytes
+    signature: Hex
 
     @property
     def digest(self) -> bytes:
@@ -220,6 +214,10 @@ def _word(value: int | Bytes32 | Address) -> bytes:
     if isinstance(value, Address):
         return bytes(12) + bytes(value)
     return bytes(value) if isinstance(value, Bytes32) else int(value).to_bytes(32)
+
+
+def _words(*values: int | Bytes32 | Address) -> bytes:
+    return b"".join(map(_word, values))
 
 
 def _members(type_string: str) -> list[dict[str, str]]:

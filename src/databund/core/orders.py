@@ -11,10 +11,10 @@ from enum import StrEnum
 import msgspec
 
 from databund.core.amounts import Amount
-from databund.core.ids import Address, OfferId, OrderId
+from databund.core.ids import Address, Bytes32, Hex, OfferId, OrderId
 from databund.errors import IllegalMove
 
-__all__ = ["Order", "OrderEvent", "OrderState", "Step", "apply"]
+__all__ = ["Order", "OrderEvent", "OrderState", "Purchase", "Step", "apply"]
 
 
 class Step(StrEnum):
@@ -87,6 +87,20 @@ def apply(state: OrderState, event: OrderEvent) -> OrderState:
         raise IllegalMove(
             f"An order that is {state} cannot be moved by {event}.", fix="Look at it first: databund order show"
         ) from None
+
+
+class Purchase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A buyer's signed wish: an ERC-3009 authorization whose nonce is the order id, so nobody can redirect it.
+
+    ``valid_after`` and ``valid_before`` are Unix seconds, both exclusive. The signature has 65 bytes (r, s, v).
+    """
+
+    buyer: Address
+    units: int
+    salt: Bytes32
+    valid_after: int
+    valid_before: int
+    signature: Hex
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
