@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import msgspec
 
 from databund.core.ids import ContentRoot
 from databund.errors import DocumentInvalid, NotFound
 
-__all__ = ["Manifest", "SealedFile", "check_path"]
+__all__ = ["Manifest", "SealedFile", "check_path", "check_paths"]
 
 _LARGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 8785)
 _PATH_BYTES = 1024
@@ -65,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     root: ContentRoot
 
     def __post_init__(self) -> None:
-        _check_names([file.path for file in self.files])
+        check_paths([file.path for file in self.files])
         end = 0
         for file in self.files:
             if file.offset != end:
@@ -103,27 +104,15 @@ def check_path(path: str) -> None:
         )
 
 
-def _path_fault(path: str) -> str | None:
-    try:
-        parts = path.encode().split(b"/")
-    except UnicodeEncodeError:
-        return "it is not Unicode text"
-    if any(part in (b"", b".", b"..") for part in parts):
-        return "it is absolute, empty, or has an empty part, '.' or '..'"
-    if any(len(part) > _PART_BYTES for part in parts) or len(path.encode()) > _PATH_BYTES:
-        return f"it is longer than {_PATH_BYTES} bytes, or a part of it than {_PART_BYTES}"
-    if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
-        return "it has a backslash or a control character"
-    return "it starts with a drive letter" if re.match(r"[A-Za-z]:", path) else None
-
-
-def _check_names(paths: list[str]) -> None:
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise `DocumentInvalid` unless ``paths`` can lie in one folder together, on any file system, and are in order."""
     if not paths:
         raise DocumentInvalid("The manifest names no file.", fix="Publish at least one file.")
-    if paths != sorted(paths):
+    if list(paths) != sorted(paths):
         raise DocumentInvalid("The files are not in path order.", fix="Ask the provider for the manifest again.")
     seen: dict[str, str] = {}
     for path in paths:
+        check_path(path)
         other = seen.get(_folded(path))
         if other is not None:
             raise DocumentInvalid(
@@ -138,6 +127,20 @@ def _check_names(paths: list[str]) -> None:
                 raise DocumentInvalid(
                     f"{other!r} is both a file and the folder of {path!r}.", fix="Rename one of them."
                 )
+
+
+def _path_fault(path: str) -> str | None:
+    try:
+        parts = path.encode().split(b"/")
+    except UnicodeEncodeError:
+        return "it is not Unicode text"
+    if any(part in (b"", b".", b"..") for part in parts):
+        return "it is absolute, empty, or has an empty part, '.' or '..'"
+    if any(len(part) > _PART_BYTES for part in parts) or len(path.encode()) > _PATH_BYTES:
+        return f"it is longer than {_PATH_BYTES} bytes, or a part of it than {_PART_BYTES}"
+    if "\\" in path or any(unicodedata.category(character) == "Cc" for character in path):
+        return "it has a backslash or a control character"
+    return "it starts with a drive letter" if re.match(r"[A-Za-z]:", path) else None
 
 
 def _folded(path: str) -> str:

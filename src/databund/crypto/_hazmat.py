@@ -1,0 +1,148 @@
+"""The only module that imports raw primitives; only the recipe modules beside it may import it.
+
+Whoever calls these functions must know which nonce, salt and label is safe. No caller outside `databund.crypto` does.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import Final
+
+import coincurve
+import pyrage  # type: ignore[import-untyped]  # ships no stubs
+from blake3 import blake3
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+__all__ = [
+    "AESGCM",
+    "InvalidSignature",
+    "InvalidTag",
+    "aes_ctr",
+    "age_decrypt",
+    "age_encrypt",
+    "age_public",
+    "age_recipient",
+    "blake3",
+    "ed25519_public",
+    "ed25519_sign",
+    "ed25519_verify",
+    "equal",
+    "hkdf_sha256",
+    "pbkdf2_sha256",
+    "random_bytes",
+    "scrypt",
+    "secp256k1_generate",
+    "secp256k1_public",
+    "secp256k1_recover",
+    "secp256k1_sign",
+]
+
+_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+
+def random_bytes(count: int) -> bytes:
+    """``count`` bytes from the operating system."""
+    return os.urandom(count)
+
+
+def equal(left: bytes, right: bytes) -> bool:
+    """Compare in a time that does not depend on where they differ."""
+    return hmac.compare_digest(left, right)
+
+
+def hkdf_sha256(secret: bytes, *, salt: bytes | None, info: bytes) -> bytes:
+    """Thirty-two bytes by HKDF-SHA256 (RFC 5869)."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(secret)
+
+
+def scrypt(passphrase: bytes, *, salt: bytes, n: int, r: int, p: int) -> bytes:
+    """Thirty-two bytes by scrypt (RFC 7914); needs 128 * n * r bytes of memory."""
+    return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
+
+
+def pbkdf2_sha256(passphrase: bytes, *, salt: bytes, rounds: int) -> bytes:
+    """Thirty-two bytes by PBKDF2-HMAC-SHA256 (RFC 8018)."""
+    return PBKDF2HMAC(algorithm=hashes.SHA256(), length=32, salt=salt, iterations=rounds).derive(passphrase)
+
+
+def aes_ctr(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """AES-CTR, both directions; it authenticates nothing."""
+    transform = Cipher(algorithms.AES(key), modes.CTR(iv)).encryptor()
+    return transform.update(data) + transform.finalize()
+
+
+def ed25519_public(seed: bytes) -> bytes:
+    """The 32-byte public key of a 32-byte seed (RFC 8032)."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def ed25519_sign(seed: bytes, message: bytes) -> bytes:
+    """The 64-byte signature of ``message``."""
+    return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+
+
+def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` is that of ``message``."""
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def secp256k1_generate() -> bytes:
+    """A fresh 32-byte private key."""
+    return coincurve.PrivateKey().secret
+
+
+def secp256k1_public(secret: bytes) -> bytes:
+    """The 64 bytes x||y of the public key. Raises ``ValueError`` for a secret outside the group."""
+    return coincurve.PrivateKey(secret).public_key.format(compressed=False)[1:]
+
+
+def secp256k1_sign(secret: bytes, digest: bytes) -> bytes:
+    """Deterministic (RFC 6979), low-s signature of a 32-byte digest: r||s||recovery id, 65 bytes."""
+    return coincurve.PrivateKey(secret).sign_recoverable(digest, hasher=None)
+
+
+def secp256k1_recover(digest: bytes, signature: bytes) -> bytes:
+    """The 64 bytes x||y of the key that signed. Raises ``ValueError``, also for the malleable high-s form (EIP-2)."""
+    if len(digest) != 32 or len(signature) != 65 or signature[64] > 1:
+        raise ValueError("a recoverable signature has 65 bytes, of a 32-byte digest")
+    if int.from_bytes(signature[32:64]) > _HALF_ORDER:
+        raise ValueError("s is in the upper half of the group")
+    public = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
+    return public.format(compressed=False)[1:]
+
+
+def age_public(secret: str) -> str:
+    """The ``age1…`` recipient of an ``AGE-SECRET-KEY-1…`` identity. Raises ``ValueError``."""
+    try:
+        return str(pyrage.x25519.Identity.from_str(secret).to_public())
+    except pyrage.IdentityError as error:
+        raise ValueError(str(error)) from error
+
+
+def age_recipient(text: str) -> str:
+    """Give back an ``age1…`` X25519 recipient. Raises ``ValueError``."""
+    try:
+        return str(pyrage.x25519.Recipient.from_str(text))
+    except pyrage.RecipientError as error:
+        raise ValueError(str(error)) from error
+
+
+def age_encrypt(plaintext: bytes, recipients: list[str]) -> bytes:
+    """An age file (C2SP age.md v1) to X25519 recipients that `age_recipient` accepted."""
+    return bytes(pyrage.encrypt(plaintext, [pyrage.x25519.Recipient.from_str(each) for each in recipients]))
+
+
+def age_decrypt(ciphertext: bytes, secret: str) -> bytes:
+    """The plaintext of an age file. Raises ``ValueError`` when it does not open."""
+    try:
+        return bytes(pyrage.decrypt(ciphertext, [pyrage.x25519.Identity.from_str(secret)]))
+    except pyrage.DecryptError as error:
+        raise ValueError(str(error)) from error
