@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format bench lock contracts artifacts venv dev clean
+.PHONY: help demo test check format bench docs lock contracts artifacts venv dev clean
 
 PYTHON ?= python3
 BENCHMARKS ?= gas purchase seal delivery crash
@@ -47,6 +47,9 @@ format: $(DEV_MADE) ## format the code and mend what ruff can mend
 
 bench: $(DEV_MADE) ## run the benchmarks (BENCHMARKS="gas seal" ARGS="--json")
 	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks $$name --quick $(ARGS) || exit 1; done
+
+docs: $(DEV_MADE) ## write the reference pages that follow from the code
+	@$(BIN)/python -m docs.generate
 
 lock: $(VENV_MADE) ## resolve the newest allowed versions into requirements/*.txt
 	$(lock) --group tools -o requirements/tools.txt
