@@ -86,7 +86,8 @@ $(DEV_MADE): $(RUN_MADE)
 	@$(call install,--require-hashes -r requirements/dev.txt)
 	@rm -f .venv/.dev-* && touch $@
 
+# Not `npm ci`: it refuses a lock file from which a registry's missing builds for other systems were left out.
 $(NPM_MADE):
 	@command -v npm >/dev/null || { echo "npm is missing; on Debian: apt install nodejs npm" >&2; exit 1; }
-	cd contracts && npm ci --no-audit --no-fund
+	cd contracts && npm install --no-save --no-audit --no-fund --loglevel=error
 	@rm -f contracts/node_modules/.made-* && touch $@
