@@ -14,7 +14,7 @@ import msgspec
 from databund.core.amounts import Amount, Currency, Payment
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
-from databund.core.ids import Address, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.licenses import License
 from databund.core.offers import Domain, SignedOffer
 from databund.core.orders import Order, OrderState, Purchase
@@ -94,8 +94,8 @@ class Ledger(Protocol):
     def balance(self, account: Address) -> Amount:
         """What the account holds of the settlement currency."""
 
-    def check_signature(self, account: Address, digest: bytes, *, signature: bytes) -> None:
-        """Raise `OfferForged` unless ``account`` signed the 32-byte ``digest``, by ECDSA or by ERC-1271."""
+    def check_signature(self, account: Address, digest: Bytes32, *, signature: bytes) -> None:
+        """Raise `OfferForged` unless ``account`` signed ``digest``, by ECDSA or by ERC-1271."""
 
 
 class Call(msgspec.Struct, frozen=True):

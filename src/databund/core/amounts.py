@@ -35,11 +35,16 @@ class Amount(int):
 
 
 class Currency(msgspec.Struct, frozen=True):
-    """An ERC-20 token that offers are priced in: its smart contract, symbol and number of decimals."""
+    """An ERC-20 token that offers are priced in: its smart contract, symbol and number of decimals.
+
+    ``name`` and ``version`` are those of its EIP-712 domain, under which payments are authorized (ERC-3009).
+    """
 
     address: Address
     symbol: str
     decimals: int
+    name: str
+    version: str = "1"
 
     def parse(self, text: str) -> Amount:
         """Read a decimal such as ``"12.50"``. Raises `AmountInvalid` for signs, exponents and excess decimals."""

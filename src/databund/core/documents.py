@@ -15,7 +15,7 @@ from databund.core.amounts import Amount
 from databund.core.ids import Address, Bytes32, Hex
 from databund.errors import DatabundError, DocumentInvalid
 
-__all__ = ["Json", "decode", "digest", "dump", "encode", "load"]
+__all__ = ["Json", "decode", "digest", "dump", "encode", "from_json", "load", "to_json"]
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 T = TypeVar("T")
@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 def dump(value: Any) -> Any:
     """The JSON value (dicts, lists, strings, numbers) of a struct."""
-    return msgspec.to_builtins(value, enc_hook=_to_json)
+    return msgspec.to_builtins(value, enc_hook=to_json)
 
 
 def load(document: Any, kind: type[T]) -> T:
     """Read a JSON value as ``kind``. Raises `DocumentInvalid` with the path of the offending member."""
     try:
-        return msgspec.convert(document, kind, dec_hook=_from_json)
+        return msgspec.convert(document, kind, dec_hook=from_json)
     except msgspec.ValidationError as error:
         raise DocumentInvalid(
             f"This is no {getattr(kind, '__name__', 'document')}: {error}.", fix="Correct the named member."
@@ -51,7 +51,8 @@ def decode(data: bytes, kind: type[T]) -> T:
     return load(canonical.parse(data), kind)
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """The JSON value of an identifier or amount: msgspec's ``enc_hook``."""
     if isinstance(value, Bytes32 | Address | Hex):
         return str(value)
     if isinstance(value, Amount):
@@ -59,7 +60,8 @@ def _to_json(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
-def _from_json(kind: type, value: Any) -> Any:
+def from_json(kind: type, value: Any) -> Any:
+    """Read an identifier or amount: msgspec's ``dec_hook``. Raises ValueError, which msgspec turns into its own."""
     if not isinstance(value, str):
         raise ValueError(f"expected a string, got {type(value).__name__}")
     try:

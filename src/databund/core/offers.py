@@ -12,11 +12,21 @@ from typing import Any
 
 import msgspec
 
-from databund.core.amounts import Amount
+from databund.core.amounts import Amount, Currency
 from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, Hex, OfferId, OrderId, keccak256
 from databund.errors import AmountInvalid, OfferExpired, OfferInvalid
 
-__all__ = ["Domain", "Offer", "SignedOffer", "Split", "cancel_hash", "order_id", "price_of"]
+__all__ = [
+    "Domain",
+    "Offer",
+    "SignedOffer",
+    "Split",
+    "cancel_hash",
+    "order_id",
+    "payment_digest",
+    "price_of",
+    "signing_digest",
+]
 
 _LARGEST = 2**53 - 1  # what every JSON reader keeps exact; the smart contract takes 64 bits
 WHOLE_BASIS_POINTS = 10_000
@@ -28,6 +38,10 @@ _OFFER_TYPE = (
     "uint64 validUntil,bytes32 salt)" + _SPLIT_TYPE
 )
 _DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+_PAYMENT_TYPE = (
+    "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,"
+    "bytes32 nonce)"
+)
 _CANCEL_TYPE = "Cancel(bytes32 offer)"
 _NAME, _VERSION = "databund", "1"
 
@@ -38,19 +52,11 @@ class Domain(msgspec.Struct, frozen=True):
     chain_id: int
     exchange: Address
 
-    def separator(self) -> bytes:
-        """The EIP-712 domain separator (32 bytes)."""
-        return keccak256(
-            keccak256(_DOMAIN_TYPE.encode())
-            + keccak256(_NAME.encode())
-            + keccak256(_VERSION.encode())
-            + _word(self.chain_id)
-            + _word(self.exchange)
+    def digest(self, struct_hash: bytes) -> Bytes32:
+        """What is signed: EIP-712 ``encode(domainSeparator, message)``, hashed."""
+        return signing_digest(
+            struct_hash, name=_NAME, version=_VERSION, chain_id=self.chain_id, smart_contract=self.exchange
         )
-
-    def digest(self, struct_hash: bytes) -> bytes:
-        """What is signed (32 bytes): EIP-712 ``encode(domainSeparator, message)``, hashed."""
-        return keccak256(b"\x19\x01" + self.separator() + struct_hash)
 
 
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,9 +190,37 @@ class SignedOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: Hex
 
     @property
-    def digest(self) -> bytes:
-        """The 32 bytes the provider signed."""
+    def digest(self) -> Bytes32:
+        """What the provider signed."""
         return self.domain.digest(bytes(self.offer.id))
+
+
+def signing_digest(struct_hash: bytes, *, name: str, version: str, chain_id: int, smart_contract: Address) -> Bytes32:
+    """What is signed over a struct hash for any EIP-712 domain of these four members."""
+    separator = keccak256(
+        keccak256(_DOMAIN_TYPE.encode())
+        + keccak256(name.encode())
+        + keccak256(version.encode())
+        + _words(chain_id, smart_contract)
+    )
+    return Bytes32(keccak256(b"\x19\x01" + separator + struct_hash))
+
+
+def payment_digest(
+    currency: Currency, domain: Domain, *, order: OrderId, payer: Address, price: Amount, validity: tuple[int, int]
+) -> Bytes32:
+    """What a buyer signs to pay for an order: ``ReceiveWithAuthorization`` to the exchange (ERC-3009, Draft).
+
+    ``validity`` is (after, before) in Unix seconds, both exclusive.
+    """
+    struct_hash = keccak256(keccak256(_PAYMENT_TYPE.encode()) + _words(payer, domain.exchange, price, *validity, order))
+    return signing_digest(
+        struct_hash,
+        name=currency.name,
+        version=currency.version,
+        chain_id=domain.chain_id,
+        smart_contract=currency.address,
+    )
 
 
 def cancel_hash(offer_id: OfferId) -> bytes:
