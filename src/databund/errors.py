@@ -46,6 +46,7 @@ Each class has a stable ``code``; each instance says what happened to which thin
     │   ├── LogForked             log.forked
     │   ├── ProofInvalid          log.proof_invalid
     │   ├── SealBroken            seal.broken
+    │   ├── SignatureInvalid      signature.invalid
     │   └── StoreCorrupt          store.corrupt
     └── Unavailable               a part we need does not answer; nothing was lost, try again
         ├── ChainUnavailable      chain.unavailable
@@ -323,6 +324,12 @@ class SealBroken(IntegrityFailed):
     """A ciphertext does not open: corrupted, truncated, reordered, or sealed under another key."""
 
     code = "seal.broken"
+
+
+class SignatureInvalid(IntegrityFailed):
+    """A signature is malformed, or not that of who should have signed."""
+
+    code = "signature.invalid"
 
 
 class StoreCorrupt(IntegrityFailed):

@@ -6,15 +6,25 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from databund.errors import AlreadyExists, DatabundError, FileUnusable, StoreFull, StoreUnavailable
 
-__all__ = ["reserve", "store_fault", "sync_folder", "unusable", "write_new"]
+__all__ = ["open_regular", "reserve", "store_fault", "sync_folder", "unusable", "write_new"]
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_YOURS: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PLACE: Final = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -22,14 +32,29 @@ def store_fault(error: OSError, name: str) -> DatabundError:
     """The databund error for a failed write to ``name``."""
     if error.errno in _FULL:
         return StoreFull(f"There is no room to write {name}: {error.strerror}.", fix="Free some space and try again.")
-    if error.errno in _NOT_YOURS:
-        return FileUnusable(f"{name} cannot be written: {error.strerror}.", fix="Choose a place you may write to.")
+    if error.errno in _NO_PLACE:
+        return FileUnusable(
+            f"{name} cannot be written: {error.strerror}.", fix="Choose a folder that you may write to."
+        )
     return StoreUnavailable(f"Writing {name} failed: {error.strerror}.", fix="Look after the disk and try again.")
 
 
 def unusable(error: OSError, name: str) -> FileUnusable:
     """The databund error for a failed open or read of ``name``."""
     return FileUnusable(f"{name} cannot be read: {error.strerror}.", fix="Check the path and its permissions.")
+
+
+def open_regular(path: Path) -> FileIO:
+    """A regular file, open for reading and unbuffered. Raises `FileUnusable`; ``FileNotFoundError`` is its cause."""
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise unusable(error, str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileUnusable(f"{path} is not a regular file.", fix="Name files, not folders or devices.")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def reserve(descriptor: int, size: int) -> None:

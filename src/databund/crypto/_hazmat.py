@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from typing import Final
+from typing import Any, Final
 
 import coincurve
 import pyrage  # type: ignore[import-untyped]  # ships no stubs
@@ -43,6 +43,7 @@ __all__ = [
     "secp256k1_public",
     "secp256k1_recover",
     "secp256k1_sign",
+    "sign_chain_transaction",
 ]
 
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -117,6 +118,17 @@ def secp256k1_recover(digest: bytes, signature: bytes) -> bytes:
         raise ValueError("s is in the upper half of the group")
     public = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
     return public.format(compressed=False)[1:]
+
+
+def sign_chain_transaction(secret: bytes, fields: dict[str, Any]) -> tuple[bytes, bytes]:
+    """The signed bytes (EIP-2718) of a chain transaction and their Keccak hash. Raises ``ValueError``."""
+    from eth_account import Account  # slow to import, and only signers need it
+
+    try:
+        signed = Account.sign_transaction(fields, secret)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(str(error)) from error
+    return bytes(signed.raw_transaction), bytes(signed.hash)
 
 
 def age_public(secret: str) -> str:

@@ -11,7 +11,6 @@ twice and leave a moment in which the blob could be exchanged.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -21,7 +20,7 @@ from typing import BinaryIO, Final
 from databund.core.ids import ContentRoot
 from databund.core.manifests import Manifest, SealedFile, check_paths
 from databund.crypto import _hazmat
-from databund.crypto._files import reserve, store_fault, unusable
+from databund.crypto._files import open_regular, reserve, store_fault, unusable
 from databund.crypto.content_keys import ContentKey
 from databund.crypto.destinations import Destination
 from databund.crypto.sealing import ByteSource, Opener, Sealer
@@ -88,7 +87,7 @@ def verify_blob(source: Path | ByteSource, root: ContentRoot, size: int, *, prog
     Reads constant memory. Raises `FileUnusable` when it cannot be read.
     """
     if isinstance(source, Path):
-        with _opened(source) as file:
+        with open_regular(source) as file:
             verify_blob(file, root, size, progress=progress)
         return
     meter = _Meter(progress, threads=_hazmat.blake3.AUTO if size >= _THREADS_PAY else 1)
@@ -106,7 +105,7 @@ def open_blob(
     `StoreUnavailable`. Whatever is raised, no file was added, unless the machine stopped between two renames.
     """
     _check_lengths(manifest)
-    with _opened(blob) as file, Destination(destination) as folder:
+    with open_regular(blob) as file, Destination(destination) as folder:
         for each in manifest.files:
             folder.check(each.path, each.size)
         meter = _Meter(progress)
@@ -182,7 +181,7 @@ def _check_lengths(manifest: Manifest) -> None:
 
 
 def _size_of(path: Path) -> int:
-    with _opened(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise FileUnusable(f"{path} is empty.", fix="Leave it out, or fill it.")
@@ -190,23 +189,9 @@ def _size_of(path: Path) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
-    """A regular file, open and unbuffered. Raises `FileUnusable`."""
-    try:
-        # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise unusable(error, str(path)) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileUnusable(f"{path} is not a regular file.", fix="Name files, not folders or devices.")
-        yield file
-
-
-@contextmanager
 def _read_steadily(path: Path) -> Iterator[tuple[FileIO, int]]:
     """A file and its size. Raises `FileChanged` at the end unless it and its name stayed what they were."""
-    with _opened(path) as file:
+    with open_regular(path) as file:
         before = _trace(os.fstat(file.fileno()))
         yield file, before[0]
         try:

@@ -26,7 +26,7 @@ _REPUBLISH: Final = "Ask the provider to wrap the content key of this dataset ag
 
 
 class ContentKey:
-    """Thirty-two secret bytes. Neither ``repr`` nor ``str`` shows them; ``bytes(key)`` does."""
+    """Thirty-two secret bytes. Neither ``repr`` nor ``str`` shows them; only `reveal` and `to_keyset` do."""
 
     __slots__ = ("_raw",)
     _raw: bytes
@@ -66,7 +66,8 @@ class ContentKey:
         value = base64.b64encode(_KEY_HEAD + self._raw).decode()
         return msgspec.json.encode(_Keyset(primaryKeyId=1, key=(_Entry(keyData=_KeyData(value=value)),)))
 
-    def __bytes__(self) -> bytes:
+    def reveal(self) -> bytes:
+        """The secret bytes."""
         return self._raw
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
 """Destinations: files unpacked below a folder, seen only once all of them are whole.
 
 Files are written to a private staging folder inside the destination and renamed into place at the end. Every step of
-a path is opened without following symbolic links, so nothing outside the folder is read or written.
+a path is opened without following symbolic links, so nothing outside the folder is read or written. A machine that
+stops halfway leaves a folder ``.databund-…`` behind, which may be deleted.
 """
 
 from __future__ import annotations
@@ -65,10 +66,15 @@ class Destination:
     def check(self, path: str, size: int) -> None:
         """Raise early when ``path`` cannot become a file of ``size`` bytes here."""
         *parents, name = path.split("/")
-        with suppress(FileNotFoundError), self._opened(parents, make=False) as folder:
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-                raise self._different(path)
+        try:
+            with self._opened(parents, make=False) as folder:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise store_fault(error, str(self._folder / path)) from error
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+            raise self._different(path)
 
     def create(self, path: str, size: int) -> BinaryIO:
         """A new file for ``size`` bytes that will be called ``path``; `finish` it when it is filled."""
@@ -96,9 +102,9 @@ class Destination:
 
     def publish(self) -> None:
         """Give every created file its name, durably. An equal file that lies there already stays."""
-        missing = [(name, path) for name, path in self._staged if not self._lies_there(name, path)]
         folders: dict[tuple[str, ...], None] = {}
         try:
+            missing = [(name, path) for name, path in self._staged if not self._lies_there(name, path)]
             for staged, path in missing:
                 *parents, name = path.split("/")
                 with self._opened(parents, make=True) as folder:
@@ -113,16 +119,12 @@ class Destination:
     def _lies_there(self, staged: str, path: str) -> bool:
         *parents, name = path.split("/")
         with suppress(FileNotFoundError), self._opened(parents, make=False) as folder:
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise self._different(path)
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            try:
-                old = os.open(name, flags, dir_fd=folder)
-            except OSError as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                raise self._different(path) from error
-            new = os.open(staged, flags, dir_fd=self._staging)
+            old, new = os.open(name, flags, dir_fd=folder), os.open(staged, flags, dir_fd=self._staging)
             with os.fdopen(old, "rb", buffering=0) as left, os.fdopen(new, "rb", buffering=0) as right:
-                if not stat.S_ISREG(os.fstat(old).st_mode) or not _equal(left, right):
+                if not _equal(left, right):
                     raise self._different(path)
             return True
         return False

@@ -82,7 +82,7 @@ class StreamCipher:
                 fix="Check that it is the sealed blob, and fetch it again.",
             )
         salt, prefix = bytes(header[1 : 1 + SALT_SIZE]), bytes(header[1 + SALT_SIZE :])
-        self._cipher = _hazmat.AESGCM(_hazmat.hkdf_sha256(bytes(key), salt=salt, info=b""))
+        self._cipher = _hazmat.AESGCM(_hazmat.hkdf_sha256(key.reveal(), salt=salt, info=b""))
         self._nonce = bytearray(prefix + bytes(5))
 
     def encrypt_into(self, index: int, plaintext: memoryview, sealed: memoryview, *, last: bool) -> None:
@@ -159,24 +159,27 @@ class Opener:
         if length is not None:
             self._layout.plaintext_size(length)
         feed = _Feed(source, length)
-        count, last = feed.next(self._sealed)
-        cipher = StreamCipher(self._key, self._sealed[: min(count, HEADER_SIZE)], layout=self._layout)
+        cipher: StreamCipher | None = None
         index = taken = total = 0
-        while True:
+        last = False
+        while not last:
+            count, last = feed.next(self._sealed)
             taken += count
             if hasher is not None:
                 hasher.update(self._sealed[:count])
-            if last and length is not None and taken != length:
+            begin = 0
+            if cipher is None:
+                cipher, begin = self._begin(count), HEADER_SIZE
+            if last and length not in (None, taken):
                 raise cipher.broken(index, "the stream ends too early")
-            begin = HEADER_SIZE if index == 0 else 0
             plain = self._plain[: max(0, count - begin - TAG_SIZE)]
             cipher.decrypt_into(index, self._sealed[begin:count], plain, last=last)
             _write(sink, plain)
-            total += len(plain)
-            if last:
-                return Sealed(size=total, length=taken)
-            index += 1
-            count, last = feed.next(self._sealed)
+            index, total = index + 1, total + len(plain)
+        return Sealed(size=total, length=taken)
+
+    def _begin(self, count: int) -> StreamCipher:
+        return StreamCipher(self._key, self._sealed[: min(count, HEADER_SIZE)], layout=self._layout)
 
 
 class _Feed:
