@@ -1,0 +1,1 @@
+"""The node over HTTP: Litestar routes around the use cases, problem details for every error."""

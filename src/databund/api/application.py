@@ -1,0 +1,218 @@
+"""The application: every route of a node in one ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Litestar, Request, asgi, get, post, put, route
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+from litestar.response import Response
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from databund.api.blobs import send_blob, store_blob
+from databund.api.idempotency import idempotency
+from databund.api.problems import on_databund_error, on_http_error, on_surprise
+from databund.api.schema import IdentifierSchemas
+from databund.api.trade import (
+    AccountRoutes,
+    DatasetRoutes,
+    DeliveryRoutes,
+    LicenseRoutes,
+    OfferRoutes,
+    OrderRoutes,
+)
+from databund.app.node import Node
+from databund.core import documents
+from databund.core.amounts import Amount
+from databund.core.ids import Address, Bytes32, ContentRoot, Hex
+from databund.core.messages import Challenge, ChallengeRequest, NodeInfo, SignInRequest, Token
+from databund.errors import DatabundError, NotFound, SignInRequired
+from databund.ports import Tables
+from databund.tlog.checkpoints import read_unverified
+from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_entries, parse_path
+
+__all__ = ["create_application"]
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+_BRIEF = {"Cache-Control": "no-cache"}
+
+
+def create_application(
+    node: Node, *, public_url: str, rpc: ASGIApp | None = None, on_shutdown: Callable[[], None] | None = None
+) -> Litestar:
+    """The ASGI app of ``node``.
+
+    ``public_url`` is where clients reach it, which sign-in messages name. ``rpc`` is the JSON-RPC endpoint of an
+    embedded chain, served under ``/rpc``.
+    """
+
+    def give_node() -> Node:
+        return node
+
+    def give_public_url() -> str:
+        return public_url
+
+    handlers: list[Any] = [
+        node_info,
+        alive,
+        ready,
+        challenge,
+        sign_in,
+        upload,
+        download,
+        checkpoint,
+        tile,
+        DatasetRoutes,
+        OfferRoutes,
+        OrderRoutes,
+        LicenseRoutes,
+        DeliveryRoutes,
+        AccountRoutes,
+        PrometheusController,
+    ]
+    if rpc is not None:
+        handlers.append(asgi("/rpc", is_mount=True, copy_scope=True)(_mounted(rpc)))
+    return Litestar(
+        route_handlers=handlers,
+        dependencies={
+            "node": Provide(give_node, sync_to_thread=False),
+            "public_url": Provide(give_public_url, sync_to_thread=False),
+            "holder": Provide(_holder, sync_to_thread=True),
+        },
+        middleware=[
+            PrometheusConfig(app_name="databund", prefix="databund", group_path=True).middleware,
+            idempotency(node.database, node.publishing.clock),
+        ],
+        exception_handlers={
+            DatabundError: on_databund_error,
+            HTTPException: on_http_error,
+            Exception: on_surprise,
+        },
+        plugins=[IdentifierSchemas()],
+        type_encoders=dict.fromkeys((Bytes32, Address, Hex, Amount), documents.to_json),
+        type_decoders=[(_is_ours, documents.from_json)],
+        openapi_config=OpenAPIConfig(
+            title="databund", version=node.info.version, path="/schema", render_plugins=[JsonRenderPlugin()]
+        ),
+        on_shutdown=[] if on_shutdown is None else [on_shutdown],
+        state=None,
+        request_max_body_size=None,
+        logging_config=None,
+    )
+
+
+@get("/.well-known/databund", sync_to_thread=False, summary="What a client must know of this node", tags=["node"])
+def node_info(node: Node) -> NodeInfo:
+    """Addresses, currency, fee and keys of the node."""
+    return node.info
+
+
+@get("/healthz", sync_to_thread=False, summary="Is the process alive?", tags=["node"])
+def alive() -> dict[str, str]:
+    """Answers as long as the process does."""
+    return {"status": "ok"}
+
+
+@get("/readyz", sync_to_thread=True, summary="Can the node trade?", tags=["node"])
+def ready(node: Node) -> dict[str, Any]:
+    """Asks the database, the log and the chain; 503 names the part that does not answer."""
+    with node.database.read() as tables:
+        entries = _size(tables)
+        pending = len(tables.outbox.pending())
+    node.ledger.balance(node.info.operator)
+    return {"status": "ok", "log_entries": entries, "chain_transactions_pending": pending}
+
+
+@post("/sign-in/challenges", sync_to_thread=True, summary="Ask for a sign-in message", tags=["sign-in"])
+def challenge(node: Node, public_url: str, data: ChallengeRequest) -> Response[Challenge]:
+    """The ERC-4361 message that the account has to sign."""
+    message = node.signing_in.challenge(data.address, uri=public_url)
+    return Response(Challenge(message), status_code=201, headers=_NO_STORE)
+
+
+@post("/sign-in/tokens", sync_to_thread=True, summary="Sign in", tags=["sign-in"])
+def sign_in(node: Node, data: SignInRequest) -> Response[Token]:
+    """A bearer token for a signed message."""
+    token = node.signing_in.sign_in(data.address, data.message, signature=bytes(data.signature))
+    return Response(token, status_code=201, headers=_NO_STORE)
+
+
+@put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201)
+async def upload(request: Request[Any, Any, Any], node: Node, holder: Address, root: str) -> dict[str, int]:  # noqa: ARG001
+    """Store a blob under its content root; the upload is refused when the bytes have another."""
+    return {"size": await store_blob(request, ContentRoot.parse(root), node.objects)}
+
+
+@route("/blobs/{root:str}", http_method=["GET", "HEAD"], summary="Download a sealed blob", tags=["blobs"])
+async def download(node: Node, root: str) -> ASGIApp:
+    """A blob, whole or one range; public and immutable."""
+    content_root = ContentRoot.parse(root)
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_blob(scope, send, content_root, node.objects)
+
+    return answer
+
+
+@get("/log/checkpoint", sync_to_thread=True, media_type="text/plain", summary="The newest checkpoint", tags=["log"])
+def checkpoint(node: Node) -> Response[bytes]:
+    """The newest signed checkpoint (c2sp.org/tlog-checkpoint)."""
+    with node.database.read() as tables:
+        note = tables.log.checkpoint()
+    if note is None:
+        raise NotFound("The log is empty.", fix="Register a dataset first.")
+    return Response(note, media_type="text/plain; charset=utf-8", headers=_BRIEF)
+
+
+@get("/log/tile/{place:path}", sync_to_thread=True, summary="A tile or an entry bundle", tags=["log"])
+def tile(node: Node, place: str) -> Response[bytes]:
+    """A hash tile or entry bundle (c2sp.org/tlog-tiles), full or partial."""
+    asked = parse_path(f"tile{place}")
+    with node.database.read() as tables:
+        content = _bundle(tables, asked) if isinstance(asked, EntryBundle) else _hashes(tables, asked)
+    return Response(content, media_type="application/octet-stream", headers=_IMMUTABLE)
+
+
+def _hashes(tables: Tables, asked: Tile) -> bytes:
+    content = tables.log.tile(asked.level, asked.index)
+    if len(content) < 32 * asked.width:
+        raise NotFound(f"The log has no {asked.path} yet.", fix="Fetch the checkpoint first.")
+    return content[: 32 * asked.width]
+
+
+def _bundle(tables: Tables, asked: EntryBundle) -> bytes:
+    first = asked.index * TILE_WIDTH
+    entries = tables.log.entries(first, first + asked.width)
+    if len(entries) < asked.width:
+        raise NotFound(f"The log has no {asked.path} yet.", fix="Fetch the checkpoint first.")
+    return format_entries(entries)
+
+
+def _holder(request: Request[Any, Any, Any], node: Node) -> Address:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise SignInRequired("This path needs a sign-in.", fix="Sign in first: POST /sign-in/challenges")
+    return node.signing_in.holder(token)
+
+
+def _size(tables: Tables) -> int:
+    note = tables.log.checkpoint()
+    return 0 if note is None else read_unverified(note).size
+
+
+def _is_ours(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Bytes32 | Address | Hex | Amount)
+
+
+def _mounted(app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
+    async def rpc(scope: Scope, receive: Receive, send: Send) -> None:
+        """JSON-RPC of the embedded chain."""
+        await app(scope, receive, send)
+
+    return rpc

@@ -1,0 +1,1 @@
+"""What the exchange does: one module for each use case, over the ports only."""

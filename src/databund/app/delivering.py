@@ -1,0 +1,152 @@
+"""Delivering: the content key of a dataset is released to a license holder, once for each use.
+
+The license is read from the chain, the usage policy is decided, and the use is counted, all before the key is wrapped
+to the holder; the decision (permit and deny) and the delivery leave their entries in the same database transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from databund.app.auditing import Auditor
+from databund.core import canonical
+from databund.core.deliveries import Delivery
+from databund.core.events import Event, EventKind
+from databund.core.ids import Address, OfferId
+from databund.core.messages import DeliveryRequest
+from databund.core.orders import Order, OrderEvent, OrderState
+from databund.core.policies import Action, Decision, Facts, Request, evaluate, parse_policy
+from databund.core.terms import party_of
+from databund.crypto.identities import Identity
+from databund.crypto.wrapping import AgeRecipient, unwrap, wrap
+from databund.errors import AlreadyExists, PolicyDenied, PolicyInvalid
+from databund.ports import Database, Ledger, Listing, Tables
+
+__all__ = ["Delivering"]
+
+
+@dataclass(frozen=True)
+class Delivering:
+    """Release of content keys to signed-in license holders."""
+
+    database: Database
+    ledger: Ledger
+    auditor: Auditor
+    identity: Identity
+    clock: Callable[[], int]
+
+    def deliver(self, holder: Address, request: DeliveryRequest) -> Delivery:
+        """Release the content key; the same id again gives the same release.
+
+        Raises `LicenseMissing`, `LicenseExpired`, `UsesExhausted`, `PolicyDenied`, `NotFound`, or `AlreadyExists`
+        (the id belongs to another delivery).
+        """
+        license_ = self.ledger.license(holder, request.offer_id)
+        now = self.clock()
+        with self.database.write() as tables:
+            known = tables.deliveries.get(request.id)
+            if known is not None:
+                return _same(known, holder, request)
+            listing = tables.listings.get(request.offer_id)
+            spent = tables.deliveries.spent(holder, request.offer_id)
+            license_.check_usable(now, spent=spent)
+            order = _order_of(tables, holder, request.offer_id)
+            decision = _decide(listing, order, holder, request, use=spent + 1, now=now)
+            self.auditor.append(tables, self._decided(decision, request, now))
+            if decision.permitted:
+                delivery = self._release(tables, listing, holder, request, use=spent + 1, order=order, now=now)
+        if not decision.permitted:
+            first = decision.denials[0]
+            raise PolicyDenied(first.sentence, fix=first.remedy)
+        return delivery
+
+    def _release(
+        self,
+        tables: Tables,
+        listing: Listing,
+        holder: Address,
+        request: DeliveryRequest,
+        *,
+        use: int,
+        order: Order | None,
+        now: int,
+    ) -> Delivery:
+        offer = listing.signed.offer
+        release = tables.catalog.get(offer.dataset, content_root=offer.content_root)
+        key = unwrap(release.wrapped_key, self.identity.age_identity)
+        delivery = Delivery(
+            id=request.id,
+            offer_id=offer.id,
+            holder=holder,
+            recipient=request.recipient,
+            use=use,
+            at=now,
+            wrapped_key=wrap(key, [AgeRecipient(request.recipient)]),
+            order_id=None if order is None else order.id,
+        )
+        tables.deliveries.add(delivery)
+        if order is not None and order.state is OrderState.LICENSED:
+            tables.orders.save(order.moved(OrderEvent.DELIVER), was=OrderState.LICENSED)
+        self.auditor.append(
+            tables,
+            Event(
+                EventKind.DELIVERED,
+                now,
+                str(holder),
+                {
+                    "delivery": str(delivery.id),
+                    "order": None if order is None else str(order.id),
+                    "offer": str(offer.id),
+                    "content_root": str(offer.content_root),
+                    "recipient": request.recipient,
+                    "use": use,
+                },
+            ),
+        )
+        return delivery
+
+    def _decided(self, decision: Decision, request: DeliveryRequest, now: int) -> Event:
+        record = decision.record()
+        return Event(
+            EventKind.DECIDED,
+            now,
+            str(self.identity.address),
+            {"offer": str(request.offer_id), "permitted": decision.permitted, "decision": record},
+        )
+
+
+def _decide(
+    listing: Listing, order: Order | None, holder: Address, request: DeliveryRequest, *, use: int, now: int
+) -> Decision:
+    policy = parse_policy(canonical.parse(listing.policy))
+    if policy.target is None:
+        raise PolicyInvalid(f"The policy {policy.uid} has no single target.", fix="Ask the provider for a new offer.")
+    party = party_of(holder, listing.signed.domain.chain_id)
+    return evaluate(
+        policy,
+        Request(action=Action.USE, target=policy.target, assignee=party),
+        Facts(
+            purpose=request.purpose,
+            count=use,
+            elapsed_time=None if order is None else timedelta(seconds=now - order.placed_at),
+            date_time=datetime.fromtimestamp(now, UTC),
+            recipient=party,
+            spatial=request.place,
+        ),
+    )
+
+
+def _order_of(tables: Tables, holder: Address, offer_id: OfferId) -> Order | None:
+    """The holder's newest settled order of the offer; None for a license that was bought directly on the chain."""
+    for order in tables.orders.find(buyer=holder, offer_id=offer_id):
+        if order.state not in (OrderState.PLACED, OrderState.REFUSED):
+            return order
+    return None
+
+
+def _same(known: Delivery, holder: Address, request: DeliveryRequest) -> Delivery:
+    if (known.holder, known.offer_id, known.recipient) != (holder, request.offer_id, request.recipient):
+        raise AlreadyExists(f"The delivery {request.id} is another one.", fix="Choose a fresh random id.")
+    return known

@@ -1,0 +1,30 @@
+"""A node: the use cases of one exchange, wired together for the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from databund.app.clearing import Clearing
+from databund.app.delivering import Delivering
+from databund.app.publishing import Publishing
+from databund.app.purchasing import Purchasing
+from databund.app.signing_in import SigningIn
+from databund.core.messages import NodeInfo
+from databund.ports import Database, Ledger, Objects
+
+__all__ = ["Node"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """Everything the HTTP edge calls. ``database``, ``objects`` and ``ledger`` are there for plain reads."""
+
+    info: NodeInfo
+    database: Database
+    objects: Objects
+    ledger: Ledger
+    signing_in: SigningIn
+    publishing: Publishing
+    purchasing: Purchasing
+    delivering: Delivering
+    clearing: Clearing

@@ -1,0 +1,42 @@
+"""Relaying: chain transactions that the exchange signs, stored before they are sent.
+
+A chain transaction is stored in the database transaction of the act that causes it. Whatever happens then (a crash, a
+lost connection), sending the stored bytes again is harmless and completes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from databund.core.ids import OrderId
+from databund.ports import Call, ChainOutcome, ChainTransaction, Database, Relayer, Tables
+
+__all__ = ["Relaying"]
+
+
+@dataclass(frozen=True)
+class Relaying:
+    """The outbox: ``timeout_s`` bounds how long one call waits for a chain transaction to become final."""
+
+    database: Database
+    relayer: Relayer
+    timeout_s: float = 30.0
+
+    def included(self) -> int:
+        """The next nonce as the chain knows it; ask before a database transaction, pass it to `store`."""
+        return self.relayer.next_nonce()
+
+    def store(self, tables: Tables, call: Call, *, included: int, order_id: OrderId | None = None) -> ChainTransaction:
+        """Sign ``call`` under the next free nonce and store it, within the caller's database transaction."""
+        nonce = tables.outbox.next_nonce(self.relayer.signer, included=included)
+        chain_transaction = self.relayer.sign(call, nonce=nonce, order_id=order_id)
+        tables.outbox.add(chain_transaction)
+        return chain_transaction
+
+    def complete(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
+        """Send and wait until final, recording the outcome; None when it is still on its way."""
+        outcome = self.relayer.outcome(chain_transaction, timeout_s=self.timeout_s)
+        if outcome is not None:
+            with self.database.write() as tables:
+                tables.outbox.finish(outcome)
+        return outcome
