@@ -15,6 +15,7 @@ EIP-155, 2681, 3607, 3860, 7623, 7702. The messages are geth's, because wallets 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,7 +25,7 @@ from eth.constants import CREATE_CONTRACT_ADDRESS, GAS_TX, POST_MERGE_NONCE, UIN
 from eth.db.atomic import AtomicDB
 from eth.db.backends.base import BaseDB
 from eth.db.trie import make_trie_root_and_nodes
-from eth.exceptions import InsufficientFunds, Revert
+from eth.exceptions import PyEVMError, Revert
 from eth.rlp.accounts import Account
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
     from eth.abc import BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI
 
 BLOCK_GAS_LIMIT: Final = 30_000_000
+# py-evm sets Python's limit to 12,288 frames; so deep a JSON text overflows the C stack in any parser of this process.
+# 30 million gas reach 529 nested calls of 6 frames each (EIP-150 leaves 63/64 to each): this is twice that.
+_FRAMES: Final = 7_000
+sys.setrecursionlimit(_FRAMES)
+
 _ESTIMATE_ERROR: Final = 0.015  # geth's: stop searching when the answer is known to 1.5 %
 
 
@@ -184,7 +190,7 @@ def decode_transaction(raw: bytes, *, chain_id: int) -> SignedTransactionAPI:
             raise Rejected("rlp: the encoding is not canonical")
     except Rejected:
         raise
-    except (ValidationError, rlp.DecodingError, rlp.DeserializationError, ValueError, TypeError) as error:
+    except (ValidationError, PyEVMError, rlp.exceptions.RLPException, ValueError, TypeError) as error:
         raise Rejected("rlp: this is not a signed chain transaction of type 0, 1, 2 or 4") from error
     if transaction.type_id == BLOB_TX_TYPE:
         raise Rejected("blob transactions (EIP-4844, type 3) are not supported by this chain")
@@ -378,7 +384,10 @@ def call(scene: Scene, message: Message) -> Outcome:
         raise Rejected(f"intrinsic gas too low: have {message.gas}, want {needed}")
     if message.to == CREATE_CONTRACT_ADDRESS and len(message.data) > MAX_INITCODE_SIZE:
         raise Rejected(f"max initcode size exceeded: code size {len(message.data)}, limit {MAX_INITCODE_SIZE}")
-    executor = cast("Any", scene.state().get_transaction_executor())
+    state = scene.state()
+    if state.get_balance(Address(message.sender)) < message.value:
+        raise Rejected("insufficient funds for transfer")
+    executor = cast("Any", state.get_transaction_executor())
     computation = executor.build_computation(executor.build_evm_message(message), message)
     executor.finalize_computation(message, computation)
     failure = _failure(computation) if computation.is_error else None
@@ -390,8 +399,6 @@ def call(scene: Scene, message: Message) -> Outcome:
 def _failure(computation: ComputationAPI) -> str:
     if isinstance(computation.error, Revert):
         return "execution reverted"
-    if isinstance(computation.error, InsufficientFunds):
-        return "insufficient funds for transfer"
     name = type(computation.error).__name__
     return {"OutOfGas": "out of gas", "InvalidInstruction": "invalid opcode"}.get(name, f"execution failed: {name}")
 

@@ -164,7 +164,7 @@ class Methods:
     def _scene(self, reader: Reader, block: object) -> machine.Scene:
         number = _number(reader, block)
         header = machine.decode_header(_header(reader, number))
-        if block in _TAGS:
+        if isinstance(block, str) and block in _TAGS:
             header = machine.at_time(header, self._now())
         return machine.Scene(reader.node, header, self._chain_id, lambda: reader.ancestors(number))
 

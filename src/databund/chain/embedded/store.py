@@ -141,9 +141,11 @@ class Reader:
         return None if row is None else int(row[0])
 
     def ancestors(self, number: int) -> Iterator[bytes]:
-        """The hashes of the up to 256 blocks below ``number``, nearest first."""
+        """The hashes of the up to 256 blocks below ``number``, nearest first; read when the first is asked for."""
         sql = "SELECT hash FROM blocks WHERE number < ? ORDER BY number DESC LIMIT 256"
-        return (row[0] for row in self._connection.execute(sql, (number,)))
+        # All at once: a statement left half-read would hold its snapshot open beyond the end of this one.
+        for row in self._connection.execute(sql, (number,)).fetchall():
+            yield row[0]
 
     def position(self, transaction_hash: bytes) -> tuple[int, int] | None:
         """The block number and index of a chain transaction."""
