@@ -22,10 +22,12 @@ def keystore(tmp_path: Path) -> Keystore:
     return Keystore(tmp_path / "keys", lambda _: PASSPHRASE)
 
 
-def test_eth_account_opens_our_keystore_file(keystore: Keystore) -> None:
-    """Account.decrypt gives our private key."""
+@pytest.mark.parametrize("passphrase", [PASSPHRASE, Passphrase("八个字的长口令词")])
+def test_eth_account_opens_our_keystore_file(tmp_path: Path, passphrase: Passphrase) -> None:
+    """Account.decrypt gives our private key, locked by a machine's or by a person's passphrase."""
+    keystore = Keystore(tmp_path / "keys", lambda _: passphrase)
     made = keystore.new("alice")
-    assert bytes(Account.decrypt(json.loads(keystore.export("alice")), PASSPHRASE.text)) == made.reveal()
+    assert bytes(Account.decrypt(json.loads(keystore.export("alice")), passphrase.text)) == made.reveal()
 
 
 @pytest.mark.parametrize(("kdf", "cost"), [("scrypt", 4096), ("pbkdf2", 1000)])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import coincurve
 import pyrage  # type: ignore[import-untyped]  # ships no stubs
@@ -66,12 +66,10 @@ def hkdf_sha256(secret: bytes, *, salt: bytes | None, info: bytes) -> bytes:
 
 def scrypt(passphrase: bytes, *, salt: bytes, n: int, r: int, p: int) -> bytes:
     """Thirty-two bytes by scrypt (RFC 7914); needs 128 * n * r bytes of memory. Raises ``ValueError``."""
-    if n.bit_length() > 16 * r:
-        # RFC 7914 and OpenSSL exclude such parameters, but the keystore standard's own vector and old files have them.
-        from Crypto.Protocol.KDF import scrypt as unbounded
-
-        return cast(bytes, unbounded(passphrase, salt, 32, n, r, p))  # type: ignore[arg-type]  # takes bytes as well
-    return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
+    try:
+        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
+    except MemoryError:  # what it says of parameters that RFC 7914 section 2 excludes, too
+        raise ValueError("its scrypt cost is out of bounds, or there is too little memory") from None
 
 
 def pbkdf2_sha256(passphrase: bytes, *, salt: bytes, rounds: int) -> bytes:

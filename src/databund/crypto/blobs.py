@@ -70,9 +70,9 @@ def seal_files(
     _reserve(sink, sum(LAYOUT.sealed_size(size) for size in sizes))
     sealer, meter = Sealer(key), _Meter(progress)
     sealed: list[SealedFile] = []
-    for path, source in ordered:
+    for (path, source), size in zip(ordered, sizes, strict=True):
         offset = meter.count
-        with _read_steadily(source) as (file, size):
+        with _read_steadily(source, size) as file:
             done = sealer.seal(file, sink, size=size, hasher=meter)
             if done.size != size or file.read(1):
                 raise _changed(source)
@@ -106,6 +106,7 @@ def open_blob(
     """
     _check_lengths(manifest)
     with open_regular(blob) as file, Destination(destination) as folder:
+        _check_size(os.fstat(file.fileno()).st_size, manifest.size)
         for each in manifest.files:
             folder.check(each.path, each.size)
         meter = _Meter(progress)
@@ -158,12 +159,16 @@ def _drain(source: ByteSource, meter: _Meter, *, limit: int) -> None:
         raise unusable(error, "The blob") from error
 
 
-def _check_root(meter: _Meter, root: ContentRoot, size: int) -> None:
-    if meter.count != size:
-        found = f"has {meter.count} bytes" if meter.count < size else "goes on"
+def _check_size(found: int, size: int) -> None:
+    if found != size:
         raise ContentMismatch(
-            f"The blob {found} where {size} bytes were promised.", fix="Fetch the blob again; nothing of it was used."
+            f"The blob has {'more' if found > size else 'fewer'} than the {size} bytes that were promised.",
+            fix="Fetch the blob again; nothing of it was used.",
         )
+
+
+def _check_root(meter: _Meter, root: ContentRoot, size: int) -> None:
+    _check_size(meter.count, size)
     if meter.root() != root:
         raise ContentMismatch(
             f"The blob's content root is {meter.root()}, but {root} was promised.",
@@ -189,11 +194,13 @@ def _size_of(path: Path) -> int:
 
 
 @contextmanager
-def _read_steadily(path: Path) -> Iterator[tuple[FileIO, int]]:
-    """A file and its size. Raises `FileChanged` at the end unless it and its name stayed what they were."""
+def _read_steadily(path: Path, size: int) -> Iterator[FileIO]:
+    """A file of ``size`` bytes. Raises `FileChanged` at the end unless it and its name stayed what they were."""
     with open_regular(path) as file:
         before = _trace(os.fstat(file.fileno()))
-        yield file, before[0]
+        if before[0] != size:
+            raise _changed(path)
+        yield file
         try:
             after = [_trace(os.fstat(file.fileno())), _trace(path.stat())]
         except OSError:
