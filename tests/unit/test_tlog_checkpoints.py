@@ -108,6 +108,13 @@ def test_cosigned_checkpoint_opens_and_names_its_witnesses() -> None:
     ]
 
 
+def test_witnesses_are_optional() -> None:
+    """Who asks for no witness needs the log's signature only."""
+    data = sign_checkpoint(log_of(3).checkpoint(), [LOG.signer()]).to_bytes()
+
+    assert open_checkpoint(data, origin=ORIGIN, log=[LOG.verifier()]).cosignatures == ()
+
+
 def test_witness_can_cosign_a_published_checkpoint() -> None:
     """A cosignature is added to the note that the log signed, and both verify."""
     note = sign_checkpoint(log_of(3).checkpoint(), [LOG.signer()])

@@ -137,6 +137,35 @@ def test_spoiled_inclusion_proof_is_refused(inclusion: Inclusion, spoil: Callabl
         spoil(inclusion).verify()
 
 
+@pytest.mark.parametrize(("index", "size"), [(1, 1), (0, 0), (-1, 0)])
+def test_index_outside_of_the_tree_is_refused(index: int, size: int) -> None:
+    """An index at or beyond the size is refused even where the hashes would agree."""
+    with pytest.raises(ProofInvalid, match="outside"):
+        verify_inclusion(LEAVES[0], (), index=index, size=size, root=LEAVES[0])
+
+
+def test_hashes_of_other_lengths_cannot_be_joined_differently() -> None:
+    """A leaf one byte short and a sibling one byte long would give the same node, and are refused."""
+    leaf, sibling = LEAVES[0][:31], LEAVES[0][31:] + LEAVES[1]
+
+    with pytest.raises(ProofInvalid, match="not 32 bytes"):
+        verify_inclusion(leaf, (sibling,), index=0, size=2, root=node_hash(LEAVES[0], LEAVES[1]))
+
+
+def test_empty_leaf_and_root_are_refused() -> None:
+    """A leaf and a root that agree because both are empty prove nothing."""
+    with pytest.raises(ProofInvalid, match="not 32 bytes"):
+        verify_inclusion(b"", (), index=0, size=1, root=b"")
+
+
+def test_proof_that_climbs_above_the_root_is_refused(inclusion: Inclusion) -> None:
+    """A hash too many is refused even where the root is one level higher, too."""
+    above, higher = bytes(32), node_hash(bytes(32), inclusion.root)
+
+    with pytest.raises(ProofInvalid, match="too many"):
+        replace(inclusion, proof=(*inclusion.proof, above), root=higher).verify()
+
+
 @dataclass(frozen=True)
 class Consistency:
     """The arguments of one consistency verification."""
@@ -204,6 +233,14 @@ def test_spoiled_consistency_proof_is_refused(
     """Each single change of a valid consistency proof makes it invalid."""
     with pytest.raises(ProofInvalid):
         spoil(consistency).verify()
+
+
+def test_consistency_proof_that_climbs_above_the_roots_is_refused(consistency: Consistency) -> None:
+    """A hash too many is refused even where both roots are one level higher, too."""
+    old_root, new_root = (node_hash(bytes(32), root) for root in (consistency.old_root, consistency.new_root))
+
+    with pytest.raises(ProofInvalid, match="too many"):
+        replace(consistency, proof=(*consistency.proof, bytes(32)), old_root=old_root, new_root=new_root).verify()
 
 
 def test_error_says_what_to_do() -> None:

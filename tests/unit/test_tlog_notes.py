@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,6 +51,21 @@ def test_vkey_is_written_as_the_specification_says() -> None:
     assert (name, key_id) == ("log.example", f"{LOG.vkey.key_id:08x}")
     assert VerifierKey.parse(str(LOG.vkey)) == LOG.vkey
     assert VerifierKey.parse(str(WITNESS.vkey)) == WITNESS.vkey
+
+
+@pytest.mark.parametrize(("key", "byte"), [(LOG, 0x01), (WITNESS, 0x04)])
+def test_vkey_begins_with_the_assigned_type(key: Key, byte: int) -> None:
+    """Ed25519 has the type 0x01 and cosignature/v1 the type 0x04 (signed-note "Signature types")."""
+    material = str(key.vkey).split("+", 2)[2]
+
+    assert base64.b64decode(material) == bytes([byte]) + key.vkey.public_key
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_public_keys_have_32_bytes(length: int) -> None:
+    """A key of another length is refused where it is made."""
+    with pytest.raises(KeyInvalid):
+        replace(LOG.vkey, public_key=bytes(length))
 
 
 def test_same_key_has_another_id_for_another_use() -> None:
@@ -177,6 +193,7 @@ def test_line_of_the_malformed_cases_is_well_formed() -> None:
         b"text\n" + LINE,
         b"text\n\n",
         b"text\n\n" + LINE[:-1],
+        b"text\n\n" + LINE[:-1] + b"x",
         b"text\n\n" + LINE + b"\n",
         b"text\n\n" + LINE + b"\n" + LINE[3:],
         b"text\r\n\n" + LINE,
@@ -208,6 +225,14 @@ def test_malformed_note_is_refused(data: bytes) -> None:
         parse_note(data)
 
 
+def test_longest_note_is_read() -> None:
+    """A note of exactly the bound is read."""
+    data = b"t" * (MAX_NOTE_BYTES - 2 - len(LINE)) + b"\n\n" + LINE
+
+    assert len(data) == MAX_NOTE_BYTES
+    assert parse_note(data).to_bytes() == data
+
+
 def test_many_signatures_are_read() -> None:
     """As many signatures as the bound says are read; the specification asks for 16."""
     assert len(parse_note(b"text\n\n" + LINE * MAX_SIGNATURES).signatures) == MAX_SIGNATURES >= 16
@@ -226,6 +251,17 @@ def test_cosigned_message_is_that_of_the_specification() -> None:
     assert message == b"cosignature/v1\ntime 1679315147\nexample.com/behind-the-sofa\n20852163\n"
 
 
+@pytest.mark.parametrize("timestamp_s", [0, 2**63 - 1])
+def test_cosignature_is_the_time_and_the_signature(timestamp_s: int) -> None:
+    """The value of a cosignature is the time in 8 bytes, big endian, and 64 bytes of Ed25519 (tlog-cosignature)."""
+    signature = sign_note(TEXT, [WITNESS.signer(timestamp_s=timestamp_s)]).signatures[0]
+
+    assert len(signature.value) == 8 + 64
+    assert int.from_bytes(signature.value[:8], "big") == Cosignature.of(signature).timestamp_s == timestamp_s
+    message = cosigned_message(TEXT.encode(), timestamp_s=timestamp_s)
+    verify_ed25519(WITNESS.vkey.public_key, message, signature.value[8:])
+
+
 @pytest.mark.parametrize("timestamp_s", [-1, 2**63])
 def test_impossible_time_is_not_cosigned(timestamp_s: int) -> None:
     """A cosignature's time lies between 0 and 2**63 - 1."""
@@ -237,10 +273,9 @@ def test_impossible_time_is_not_cosigned(timestamp_s: int) -> None:
 def test_cosignature_of_another_length_is_refused(change: Callable[[bytes], bytes]) -> None:
     """A cosignature has 72 bytes, no more and no less."""
     signature = sign_note(TEXT, [WITNESS.signer()]).signatures[0]
-    note = Note(TEXT, (replace(signature, value=change(signature.value)),))
 
-    with pytest.raises(CheckpointInvalid):
-        open_note(note.to_bytes(), [WITNESS.verifier()])
+    with pytest.raises(CheckpointInvalid, match="A cosignature has"):
+        WITNESS.verifier().verify(TEXT.encode(), change(signature.value))
 
 
 def test_changed_time_breaks_the_cosignature() -> None:

@@ -46,6 +46,20 @@ def test_text_is_that_of_the_specification(proof: EntryProof) -> None:
     assert rest == proof.checkpoint
 
 
+def test_extra_data_comes_back(proof: EntryProof) -> None:
+    """The application's extra data survives writing and reading, and a proof without has none."""
+    extended = replace(proof, extra=b"context")
+
+    assert EntryProof.parse(extended.to_bytes()) == extended
+    assert EntryProof.parse(proof.to_bytes()).extra is None
+
+
+def test_endless_head_is_refused_unread() -> None:
+    """More than two megabytes before the checkpoint are refused before they are read as lines."""
+    with pytest.raises(ProofInvalid, match="has no checkpoint"):
+        EntryProof.parse(b"c2sp.org/tlog-proof@v1\n" * 100_000 + b"\n")
+
+
 def test_only_entry_of_a_log_needs_no_hashes() -> None:
     """The proof in a log of one entry has no hash lines."""
     log = log_of(1)

@@ -108,6 +108,12 @@ def test_bundle_is_length_prefixed() -> None:
     assert parse_entries(bundle, width=3) == (b"a", b"", b"b" * 258)
 
 
+@pytest.mark.parametrize("entries", [[bytes(65_535)], [b""] * 256])
+def test_largest_bundles_come_back(entries: list[bytes]) -> None:
+    """The longest entry and the most entries fit."""
+    assert parse_entries(format_entries(entries), width=len(entries)) == tuple(entries)
+
+
 @pytest.mark.parametrize("entries", [[], [b""] * 257, [bytes(65_536)]])
 def test_unbundleable_entries_are_refused(entries: list[bytes]) -> None:
     """Nothing, too many entries, or one too long make no bundle."""

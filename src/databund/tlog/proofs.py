@@ -77,7 +77,7 @@ class EntryProof:
         """
         head, blank, checkpoint = data.partition(b"\n\n")
         if not blank or len(head) > _MAX_HEAD_BYTES or not head.isascii():
-            raise ProofInvalid("A proof has no checkpoint, or is not ASCII before it.", fix=_ASK_AGAIN)
+            raise ProofInvalid("A proof has no checkpoint, or no short ASCII text before it.", fix=_ASK_AGAIN)
         header, *lines = head.decode("ascii").split("\n")
         if header != _HEADER:
             raise ProofInvalid(f"A proof does not begin with {_HEADER}.", fix=_ASK_AGAIN)
