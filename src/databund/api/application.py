@@ -15,6 +15,7 @@ from litestar.response import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from databund.api.blobs import send_blob, store_blob
+from databund.api.dependencies import TheNode
 from databund.api.idempotency import idempotency
 from databund.api.problems import on_databund_error, on_http_error, on_surprise
 from databund.api.schema import IdentifierSchemas
@@ -108,7 +109,7 @@ def create_application(
 
 
 @get("/.well-known/databund", sync_to_thread=False, summary="What a client must know of this node", tags=["node"])
-def node_info(node: Node) -> NodeInfo:
+def node_info(node: TheNode) -> NodeInfo:
     """Addresses, currency, fee and keys of the node."""
     return node.info
 
@@ -120,7 +121,7 @@ def alive() -> dict[str, str]:
 
 
 @get("/readyz", sync_to_thread=True, summary="Can the node trade?", tags=["node"])
-def ready(node: Node) -> dict[str, Any]:
+def ready(node: TheNode) -> dict[str, Any]:
     """Asks the database, the log and the chain; 503 names the part that does not answer."""
     with node.database.read() as tables:
         entries = _size(tables)
@@ -130,27 +131,27 @@ def ready(node: Node) -> dict[str, Any]:
 
 
 @post("/sign-in/challenges", sync_to_thread=True, summary="Ask for a sign-in message", tags=["sign-in"])
-def challenge(node: Node, public_url: str, data: ChallengeRequest) -> Response[Challenge]:
+def challenge(node: TheNode, public_url: str, data: ChallengeRequest) -> Response[Challenge]:
     """The ERC-4361 message that the account has to sign."""
     message = node.signing_in.challenge(data.address, uri=public_url)
     return Response(Challenge(message), status_code=201, headers=_NO_STORE)
 
 
 @post("/sign-in/tokens", sync_to_thread=True, summary="Sign in", tags=["sign-in"])
-def sign_in(node: Node, data: SignInRequest) -> Response[Token]:
+def sign_in(node: TheNode, data: SignInRequest) -> Response[Token]:
     """A bearer token for a signed message."""
     token = node.signing_in.sign_in(data.address, data.message, signature=bytes(data.signature))
     return Response(token, status_code=201, headers=_NO_STORE)
 
 
 @put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201)
-async def upload(request: Request[Any, Any, Any], node: Node, holder: Address, root: str) -> dict[str, int]:  # noqa: ARG001
+async def upload(request: Request[Any, Any, Any], node: TheNode, holder: Address, root: str) -> dict[str, int]:  # noqa: ARG001
     """Store a blob under its content root; the upload is refused when the bytes have another."""
     return {"size": await store_blob(request, ContentRoot.parse(root), node.objects)}
 
 
 @route("/blobs/{root:str}", http_method=["GET", "HEAD"], summary="Download a sealed blob", tags=["blobs"])
-async def download(node: Node, root: str) -> ASGIApp:
+async def download(node: TheNode, root: str) -> ASGIApp:
     """A blob, whole or one range; public and immutable."""
     content_root = ContentRoot.parse(root)
 
@@ -161,7 +162,7 @@ async def download(node: Node, root: str) -> ASGIApp:
 
 
 @get("/log/checkpoint", sync_to_thread=True, media_type="text/plain", summary="The newest checkpoint", tags=["log"])
-def checkpoint(node: Node) -> Response[bytes]:
+def checkpoint(node: TheNode) -> Response[bytes]:
     """The newest signed checkpoint (c2sp.org/tlog-checkpoint)."""
     with node.database.read() as tables:
         note = tables.log.checkpoint()
@@ -171,7 +172,7 @@ def checkpoint(node: Node) -> Response[bytes]:
 
 
 @get("/log/tile/{place:path}", sync_to_thread=True, summary="A tile or an entry bundle", tags=["log"])
-def tile(node: Node, place: str) -> Response[bytes]:
+def tile(node: TheNode, place: str) -> Response[bytes]:
     """A hash tile or entry bundle (c2sp.org/tlog-tiles), full or partial."""
     asked = parse_path(f"tile{place}")
     with node.database.read() as tables:
@@ -194,7 +195,7 @@ def _bundle(tables: Tables, asked: EntryBundle) -> bytes:
     return format_entries(entries)
 
 
-def _holder(request: Request[Any, Any, Any], node: Node) -> Address:
+def _holder(request: Request[Any, Any, Any], node: TheNode) -> Address:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise SignInRequired("This path needs a sign-in.", fix="Sign in first: POST /sign-in/challenges")

@@ -6,6 +6,7 @@ gives a status of its own.
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import msgspec
@@ -66,7 +67,9 @@ def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Res
 
 def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer a defect: nothing of it is shown, all of it is logged."""
-    get_logger("databund.api").error("request.failed", path=request.url.path, exc_info=error)
+    # The text of the traceback only: a renderer that shows local variables would log secrets.
+    trace = "".join(traceback.format_exception(error))
+    get_logger("databund.api").error("request.failed", path=request.url.path, trace=trace)
     return _problem(
         500,
         code="error",

@@ -32,7 +32,7 @@ class IdentifierSchemas(OpenAPISchemaPlugin):
         """Whether ``value`` is one of our value types."""
         return isinstance(value, type) and issubclass(value, Bytes32 | Address | Hex | Amount)
 
-    def to_openapi_schema(self, field_definition: FieldDefinition, _schema_creator: SchemaCreator) -> Schema:
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:  # noqa: ARG002
         """The string schema of the type."""
         kind = field_definition.annotation
         pattern, meaning = next((p, m) for base, p, m in _PATTERNS if issubclass(kind, base))

@@ -126,7 +126,7 @@ def _decide(
     party = party_of(holder, listing.signed.domain.chain_id)
     return evaluate(
         policy,
-        Request(action=Action.USE, target=policy.target, assignee=party),
+        Request(action=Action.REPRODUCE, target=policy.target, assignee=party),
         Facts(
             purpose=request.purpose,
             count=use,

@@ -54,7 +54,7 @@ class Purchasing:
             return order
         with self.database.read() as tables:
             chain_transaction = tables.outbox.get(order.chain_transaction)
-        outcome = self.relaying.relayer.outcome(chain_transaction, timeout_s=self.relaying.timeout_s)
+        outcome = self.relaying.outcome(chain_transaction)
         return order if outcome is None else self._record(order.id, outcome)
 
     def resume(self) -> int:

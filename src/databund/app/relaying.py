@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from databund.core.ids import OrderId
+from databund.errors import ChainRejected
 from databund.ports import Call, ChainOutcome, ChainTransaction, Database, Relayer, Tables
 
 __all__ = ["Relaying"]
@@ -33,9 +34,19 @@ class Relaying:
         tables.outbox.add(chain_transaction)
         return chain_transaction
 
+    def outcome(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
+        """Send and wait until final; None when it is still on its way.
+
+        One whose nonce another took can never be included; its outcome is a failure without a block.
+        """
+        try:
+            return self.relayer.outcome(chain_transaction, timeout_s=self.timeout_s)
+        except ChainRejected:
+            return ChainOutcome(hash=chain_transaction.hash, block=0, block_hash="", succeeded=False)
+
     def complete(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
-        """Send and wait until final, recording the outcome; None when it is still on its way."""
-        outcome = self.relayer.outcome(chain_transaction, timeout_s=self.timeout_s)
+        """As `outcome`, and record it."""
+        outcome = self.outcome(chain_transaction)
         if outcome is not None:
             with self.database.write() as tables:
                 tables.outbox.finish(outcome)

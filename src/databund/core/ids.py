@@ -43,7 +43,7 @@ class Bytes32:
         """Read ``0x…`` (64 lower-case digits). Raises `IdentifierInvalid`."""
         if not _HEX32.fullmatch(text):
             raise IdentifierInvalid(
-                f"{text[:80]!r} is not a {cls.__name__}.", fix="Write 0x and 64 lower-case hexadecimal digits."
+                f"{text[:80]!r} is no {cls.__name__}.", fix="Write 0x and 64 lower-case hexadecimal digits."
             )
         return cls(bytes.fromhex(text[2:]))
 

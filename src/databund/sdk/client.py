@@ -71,6 +71,11 @@ class Client:
         return self._info
 
     @property
+    def url(self) -> str:
+        """Where the node is."""
+        return self._connection.url
+
+    @property
     def identity(self) -> Identity:
         """Who signs. Raises `SignInRequired` when there is no key."""
         if self._connection.identity is None:

@@ -1,0 +1,221 @@
+"""Bootstrap: the one place where adapters are named and a node is wired together.
+
+A home folder belongs to one running node at a time. It holds ``keys/``, ``chain.db`` (the embedded chain),
+``deployments/``, ``databund.db`` and ``objects/``; a number in ``home.json`` tells which layout it has.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from databund import __version__
+from databund.config import Settings
+from databund.errors import FileUnusable, HomeInUse, HomeTooNew
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+    from databund.app.node import Node
+    from databund.chain.connection import Connection
+    from databund.crypto.identities import Identity
+    from databund.crypto.keystore import Keystore
+    from databund.crypto.passphrases import Passphrase
+
+__all__ = ["RunningNode", "open_home", "open_keystore", "open_node", "verify_ledger"]
+
+HOME_FORMAT = 1
+CURRENCY_NAME, CURRENCY_SYMBOL = "databund credit", "CREDIT"
+_CHAIN_FILE = "chain.db"
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """A node that is wired and healed, and the JSON-RPC endpoint of its embedded chain, if that is its chain."""
+
+    node: Node
+    rpc: ASGIApp | None
+
+
+def open_home(home: Path) -> Path:
+    """Make the home folder if need be, and check that we understand it. Raises `HomeTooNew`, `FileUnusable`."""
+    marker = home / "home.json"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not marker.exists():
+            _write_new(marker, json.dumps({"format": HOME_FORMAT}).encode())
+        found = json.loads(marker.read_bytes())["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileUnusable(
+            f"The home folder {home} cannot be used: {error}.", fix="Name another one with --home."
+        ) from error
+    if found != HOME_FORMAT:
+        raise HomeTooNew(
+            f"The home folder {home} has format {found}; this databund {__version__} knows {HOME_FORMAT}.",
+            fix="Install the newer databund that wrote it: pip install --upgrade databund",
+        )
+    return home
+
+
+def open_keystore(settings: Settings, ask: Callable[[str], Passphrase | None]) -> Keystore:
+    """The keys in the home. ``ask`` is the last resort for a passphrase, for example a person at a terminal."""
+    from databund.crypto.keystore import Keystore
+    from databund.crypto.passphrases import KeyringPassphrase, Passphrase
+    from databund.errors import KeyLocked
+
+    home = open_home(settings.home)
+
+    def passphrase(name: str) -> Passphrase | None:
+        for path in (settings.passphrase_file, home / "passphrase"):
+            if path is not None and path.exists():
+                lines = path.read_text("utf-8").splitlines()
+                return Passphrase(lines[0] if lines else "", machine_made=path == home / "passphrase")
+        if given := os.environ.get("DATABUND_PASSPHRASE"):
+            return Passphrase(given)
+        try:
+            kept = KeyringPassphrase()(f"{home.resolve()}#{name}")
+        except KeyLocked:
+            kept = None
+        return kept or ask(name)
+
+    return Keystore(home / "keys", passphrase)
+
+
+@contextmanager
+def open_node(settings: Settings, identity: Identity) -> Iterator[RunningNode]:
+    """Open everything a node needs, finish what a crash left undone, and close it all at the end.
+
+    Raises `HomeInUse` when another process runs on this home, and whatever keeps a part from opening.
+    """
+    home = open_home(settings.home)
+    with ExitStack() as stack:
+        stack.enter_context(_locked(home))
+        connection, rpc = _chain(settings, home, stack)
+        node = _wire(settings, identity, home, connection, stack)
+        node.purchasing.resume()
+        yield RunningNode(node, rpc)
+
+
+def verify_ledger(settings: Settings, progress: Callable[[int, int], None] | None = None) -> tuple[int, int, str]:
+    """Replay the embedded chain from genesis: (blocks, chain transactions, state root). Raises `LedgerMismatch`."""
+    from databund.chain.embedded.replay import replay
+
+    path = open_home(settings.home) / _CHAIN_FILE
+    if not path.exists():
+        raise FileUnusable(f"{settings.home} holds no embedded chain.", fix="Name the home of a node with --home.")
+    report = replay(path, progress)
+    return report.blocks, report.chain_transactions, str(report.state_root)
+
+
+def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection, ASGIApp | None]:
+    from databund.chain.connection import IMMEDIATE, Connection, http_provider
+
+    if settings.chain is not None:
+        return Connection.open(http_provider(settings.chain)), None
+    from databund.chain.embedded import EmbeddedNode
+    from databund.chain.embedded.provider import EmbeddedProvider
+    from databund.chain.embedded.rpc import RpcApp
+
+    path = home / _CHAIN_FILE
+    if path.exists():
+        chain = EmbeddedNode.open(path, now=_now)
+    else:
+        # A chain id of its own keeps what is signed for one exchange from counting on another.
+        chain = EmbeddedNode.create(path, chain_id=2**32 + secrets.randbits(32), now=_now)
+    stack.callback(chain.close)
+    rpc: Any = RpcApp(chain)  # it speaks ASGI in its own types
+    return Connection.open(EmbeddedProvider(chain), finality=IMMEDIATE), rpc
+
+
+def _wire(settings: Settings, identity: Identity, home: Path, connection: Connection, stack: ExitStack) -> Node:
+    from databund.app.auditing import Auditor
+    from databund.app.clearing import Clearing
+    from databund.app.delivering import Delivering
+    from databund.app.node import Node
+    from databund.app.publishing import Publishing
+    from databund.app.purchasing import Purchasing
+    from databund.app.relaying import Relaying
+    from databund.app.signing_in import SigningIn
+    from databund.chain.deployment import Deployment, deploy
+    from databund.chain.ledger import ChainLedger
+    from databund.chain.relayer import ChainRelayer
+    from databund.core.messages import NodeInfo
+    from databund.core.offers import Split
+    from databund.crypto.signatures import verify_ed25519
+    from databund.errors import NotFound
+    from databund.storage.database import SqlDatabase
+    from databund.storage.objects import open_objects
+    from databund.tlog.notes import SignatureType, VerifierKey, ed25519_signer, ed25519_verifier
+
+    folder = home / "deployments"
+    try:
+        deployment = Deployment.load(folder, connection.chain_id)
+        deployment.check(connection)
+    except NotFound:
+        deployment = deploy(connection, identity, currency_name=CURRENCY_NAME, currency_symbol=CURRENCY_SYMBOL)
+        deployment.save(folder)
+    database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True)
+    stack.callback(database.close)
+    objects = open_objects(settings.objects or str(home / "objects"))
+    ledger = ChainLedger(connection, deployment)
+    relaying = Relaying(database, ChainRelayer(connection, deployment, identity))
+    origin = settings.origin or f"databund.local/{str(identity.address).lower()}"
+    log_key = identity.log_key
+    vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
+    auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), ed25519_verifier(vkey, verify_ed25519))
+    fee = Split(identity.address, settings.fee) if settings.fee else None
+    return Node(
+        info=NodeInfo(
+            version=__version__,
+            operator=identity.address,
+            domain=ledger.domain(),
+            currency=ledger.currency(),
+            license_token=deployment.license_token,
+            title=deployment.dataset_title,
+            fee=fee,
+            recipient=str(identity.age_recipient),
+            origin=origin,
+            log_key=str(vkey),
+        ),
+        database=database,
+        objects=objects,
+        ledger=ledger,
+        signing_in=SigningIn(database, ledger, _now, lambda: secrets.token_hex(24)),
+        publishing=Publishing(database, objects, ledger, relaying, auditor, identity, _now, fee),
+        purchasing=Purchasing(database, ledger, relaying, auditor, _now),
+        delivering=Delivering(database, ledger, auditor, identity, _now),
+        clearing=Clearing(database, auditor, identity.address, _now),
+    )
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    descriptor = os.open(home / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeInUse(
+                f"Another node runs on {home}.", fix="Stop it first, or give this one its own home with --home."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _now() -> int:
+    return int(time.time())
