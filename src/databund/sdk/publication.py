@@ -25,7 +25,7 @@ from databund.crypto.blobs import Progress, seal_files
 from databund.crypto.content_keys import ContentKey
 from databund.crypto.identities import Identity
 from databund.crypto.wrapping import AgeRecipient, wrap
-from databund.errors import FileUnusable, NotFound
+from databund.errors import AmountInvalid, FileUnusable, NotFound
 from databund.sdk.connection import Connection
 from databund.sdk.tables import describe
 
@@ -51,11 +51,13 @@ class Description:
 class OfferTerms:
     """Price, term and usage policy of an offer.
 
-    ``unit_price`` is in base units; ``duration_s`` 0 is perpetual; ``uses`` and ``supply`` 0 are unlimited; ``open_s``
-    is how long the offer can be bought. The rest is the usage policy: see `databund.core.policies.usage_policy`.
+    ``unit_price`` is in base units; 0 is refused unless ``free`` says that it is meant. ``duration_s`` 0 is perpetual,
+    ``uses`` and ``supply`` 0 are unlimited; ``open_s`` is how long the offer can be bought. The rest is the usage
+    policy: see `databund.core.policies.usage_policy`. Raises `AmountInvalid`.
     """
 
     unit_price: Amount
+    free: bool = False
     duration_s: int = 0
     uses: int = 0
     supply: int = 0
@@ -65,6 +67,13 @@ class OfferTerms:
     places: tuple[str, ...] = ()
     train: bool = False
     redistribute: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.unit_price == 0) != self.free:
+            raise AmountInvalid(
+                "The offer has no price." if not self.free else "A free offer has a price.",
+                fix="Give a price above zero (--price), or say that it is free (--free).",
+            )
 
 
 def publish(
