@@ -106,8 +106,9 @@ def test_a_missing_chain_is_not_found(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b""), StoreCorrupt),
         (lambda path: _execute(path, "PRAGMA user_version = 2"), HomeTooNew),
         (lambda path: _execute(path, "PRAGMA application_id = 7"), StoreCorrupt),
+        (lambda path: _execute(path, "UPDATE genesis SET chain_id = 'x'"), StoreCorrupt),
     ],
-    ids=["garbage", "empty", "newer", "another program's"],
+    ids=["garbage", "empty", "newer", "another program's", "unreadable start"],
 )
 def test_other_files_are_refused(tmp_path: Path, spoil: Any, error: type[Exception]) -> None:
     """A file that is no chain, or a newer one, is refused with what it is, and stays unlocked."""

@@ -179,6 +179,13 @@ def test_running_out_of_gas_is_not_a_revert(node: EmbeddedNode, address: str) ->
     assert (caught.value.code, caught.value.data) == (-32000, None)
 
 
+def test_a_call_ends_in_time(node: EmbeddedNode, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that runs longer than the limit is aborted, as in geth."""
+    monkeypatch.setattr("databund.chain.embedded.methods.READING_S", 0.1)
+    with pytest.raises(JsonRpcError, match=r"execution aborted \(timeout = 0.1s\)"):
+        node.request("eth_call", [{"to": address, "data": encoded("burn")}])
+
+
 def test_more_value_than_held_is_refused(node: EmbeddedNode, address: str) -> None:
     """A call that sends wei which its sender does not have fails as such."""
     with pytest.raises(JsonRpcError, match="insufficient funds for transfer"):

@@ -14,6 +14,7 @@ from eth_account import Account
 from web3 import Web3
 
 from databund.chain.embedded import EmbeddedNode, JsonRpcError
+from databund.chain.embedded.replay import replay
 from databund.errors import AlreadyExists, ChainUnavailable, ConfigInvalid
 from tests.integration.embedded_chain import CHAIN_ID, Clock, Wallet, create, encoded
 
@@ -238,6 +239,33 @@ def test_the_deepest_calls_are_made(node: EmbeddedNode, wallet: Wallet) -> None:
     assert node.request("eth_getCode", [address]) == "0x" + calls_itself.hex()
     receipt = wallet.send(node, to=address, gas=30_000_000)
     assert (receipt["status"], int(receipt["gasUsed"], 16) > 80_000) == ("0x1", True)
+
+
+def test_what_runs_too_long_is_refused(
+    tmp_path: Path, node: EmbeddedNode, wallet: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain transaction that takes longer than the limit is refused without a trace; those around it are recorded."""
+    address = wallet.deploy(node)
+    monkeypatch.setattr("databund.chain.embedded.node.WRITING_S", 0.3)
+    with pytest.raises(JsonRpcError, match=re.escape("execution aborted (timeout = 0.3s)")):
+        wallet.send(node, to=address, data=encoded("burn"), gas=30_000_000)
+    assert wallet.send(node, to=address, data=encoded("store", 1, 1))["status"] == "0x1"
+    assert replay(tmp_path / "chain.db").blocks == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "data"),
+    [("09", (250_001).to_bytes(4, "big") + bytes(209)), ("08", bytes(192 * 7)), ("0f", bytes(384 * 7))],
+    ids=["blake2f", "bn254 pairing", "bls12-381 pairing"],
+)
+def test_slow_precompiles_are_refused(node: EmbeddedNode, wallet: Wallet, address: str, data: bytes) -> None:
+    """One call of a precompile that would block the chain for seconds is refused, in a call and in a send."""
+    fields = {"to": Web3.to_checksum_address("0x" + address.zfill(40)), "data": "0x" + data.hex()}
+    with pytest.raises(JsonRpcError, match="takes too long here"):
+        node.request("eth_call", [fields])
+    with pytest.raises(JsonRpcError, match="takes too long here"):
+        wallet.send(node, **fields, gas=1_000_000)
+    assert wallet.send(node)["status"] == "0x1"
 
 
 def test_the_allocation_is_there_from_the_start(tmp_path: Path, wallet: Wallet) -> None:

@@ -31,6 +31,7 @@ from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.berlin.transactions import calculate_txn_intrinsic_gas_berlin
 from eth.vm.forks.cancun.constants import BLOB_TX_TYPE
 from eth.vm.forks.prague.blocks import PragueBlockHeader
+from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.constants import (
     DELEGATION_DESIGNATION_PREFIX,
     PER_EMPTY_ACCOUNT_BASE_COST,
@@ -42,6 +43,7 @@ from eth.vm.forks.prague.receipts import PragueReceiptBuilder
 from eth.vm.forks.prague.state import PragueState
 from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth.vm.forks.shanghai.constants import INITCODE_WORD_COST, MAX_INITCODE_SIZE
+from eth.vm.gas_meter import GasMeter, allow_negative_refund_strategy
 from eth_hash.auto import keccak
 from eth_typing import Address, BlockNumber
 from eth_utils.exceptions import ValidationError
@@ -59,6 +61,12 @@ BLOCK_GAS_LIMIT: Final = 30_000_000
 _FRAMES: Final = 7_000
 sys.setrecursionlimit(_FRAMES)
 
+# Precompiles that are pure Python or hold the interpreter: up to 12 µs per gas, where an instruction takes 0.3.
+_SLOW: Final = ("MODEXP", "ECPAIRING", "Blake2b", "BLS12")
+_SLOW_GAS: Final = 250_000
+_ASK_EVERY_GAS: Final = 10_000
+
+GoOn = Callable[[], None]
 _ESTIMATE_ERROR: Final = 0.015  # geth's: stop searching when the answer is known to 1.5 %
 
 
@@ -103,7 +111,33 @@ class Nodes(BaseDB):
         return key in self.added or self._recorded(key) is not None
 
 
+class _GasMeter(GasMeter):
+    """Counts gas, and asks ``go_on`` for every few thousand of it, which raises ``Rejected`` to stop the execution."""
+
+    def __init__(self, gas: int, go_on: GoOn) -> None:
+        super().__init__(gas, allow_negative_refund_strategy)
+        self._go_on = go_on
+        self._since_asked = 0
+
+    def consume_gas(self, amount: int, reason: str) -> None:
+        if amount > _SLOW_GAS and reason.startswith(_SLOW):
+            raise Rejected(f"a precompile call of {amount} gas takes too long here: at most {_SLOW_GAS}")
+        self._since_asked += amount
+        if self._since_asked >= _ASK_EVERY_GAS:
+            self._since_asked = 0
+            self._go_on()
+        super().consume_gas(amount, reason)
+
+
+class _Computation(PragueComputation):
+    def _configure_gas_meter(self) -> GasMeter:
+        return _GasMeter(self.msg.gas, cast("_State", self.state).go_on)
+
+
 class _State(PragueState):
+    computation_class = _Computation
+    go_on: GoOn = staticmethod(lambda: None)
+
     def set_system_contracts(self) -> None:
         """Have none: there is no beacon chain that would speak to them."""
 
@@ -269,20 +303,23 @@ class BlockBuilder:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, transaction: SignedTransactionAPI) -> None:
-        """Run one chain transaction; ``Rejected`` and ``BlockFull`` leave the block as it was."""
+    def add(self, transaction: SignedTransactionAPI, go_on: GoOn = lambda: None) -> None:
+        """Run one chain transaction; ``Rejected`` and ``BlockFull`` leave the block as it was.
+
+        ``go_on`` may refuse what runs too long. Nothing of that is recorded, so a replay needs no such limit.
+        """
         _admit(self._state, transaction)
         if self._gas_used + transaction.gas > self._header.gas_limit:
             raise BlockFull
         self._state.lock_changes()
         before = self._state.snapshot()
+        self._state.go_on = go_on
         try:
             computation = self._state.apply_transaction(transaction)
-        except ValidationError as error:
+        except BaseException as error:
             self._state.revert(before)
-            raise Rejected(str(error)) from error
-        except BaseException:
-            self._state.revert(before)
+            if isinstance(error, ValidationError):
+                raise Rejected(str(error)) from error
             raise
         gas_used = _gas_used(transaction, computation)
         self._gas_used += gas_used
@@ -371,10 +408,13 @@ class Scene:
     header: PragueBlockHeader
     chain_id: int
     ancestors: Callable[[], Iterable[bytes]]
+    go_on: GoOn
 
     def state(self) -> _State:
         """A fresh state, changes to which are forgotten."""
-        return _state(Nodes(self.recorded), self.header, chain_id=self.chain_id, ancestors=self.ancestors())
+        state = _state(Nodes(self.recorded), self.header, chain_id=self.chain_id, ancestors=self.ancestors())
+        state.go_on = self.go_on
+        return state
 
 
 def call(scene: Scene, message: Message) -> Outcome:

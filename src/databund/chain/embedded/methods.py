@@ -33,6 +33,7 @@ from databund.chain.embedded.encoding import (
     parse_quantity,
     quantity,
 )
+from databund.chain.embedded.patience import READING_S, patience
 from databund.chain.embedded.store import Entry, Reader, RecordedLog, Store
 
 _TAGS: Final = frozenset({"latest", "pending", "safe", "finalized"})
@@ -166,7 +167,7 @@ class Methods:
         header = machine.decode_header(_header(reader, number))
         if isinstance(block, str) and block in _TAGS:
             header = machine.at_time(header, self._now())
-        return machine.Scene(reader.node, header, self._chain_id, lambda: reader.ancestors(number))
+        return machine.Scene(reader.node, header, self._chain_id, lambda: reader.ancestors(number), patience(READING_S))
 
     def _balance(self, reader: Reader, address: object, block: object = "latest") -> str:
         return quantity(machine.account(self._scene(reader, block), parse_address(address, "The address")).balance)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from databund import errors
+from databund.chain.embedded.patience import WRITING_S, patience
 from databund.chain.embedded.store import Genesis, Store
 
 if TYPE_CHECKING:
@@ -70,12 +71,20 @@ class EmbeddedNode:
                     fix="Give 20-byte addresses and amounts from 0 to 2^255 - 1.",
                 )
         block, nodes = genesis_block(genesis.allocation, timestamp=now())
-        return cls(Store.create(path, genesis, block, nodes), now=now)
+        return cls._over(Store.create(path, genesis, block, nodes), now)
 
     @classmethod
     def open(cls, path: Path, *, now: Callable[[], int]) -> Self:
         """Go on with the chain at ``path``. Raises ``NotFound``, ``HomeInUse``, ``HomeTooNew``, ``StoreCorrupt``."""
-        return cls(Store.open(path), now=now)
+        return cls._over(Store.open(path), now)
+
+    @classmethod
+    def _over(cls, store: Store, now: Callable[[], int]) -> Self:
+        try:
+            return cls(store, now=now)
+        except BaseException:
+            store.close()
+            raise
 
     def request(self, method: str, params: Sequence[object] = ()) -> object:
         """Answer one JSON-RPC request with a JSON value; a chain transaction is on disk when its answer comes.
@@ -155,7 +164,7 @@ class EmbeddedNode:
                 included.append(item)  # the same bytes again: the same answer, no second execution
                 continue
             try:
-                builder.add(item.transaction)
+                builder.add(item.transaction, patience(WRITING_S))
             except BlockFull:
                 left = pending[i:]
                 break

@@ -104,6 +104,8 @@ class RpcApp:
                 headers.append((b"allow", b"POST"))
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
+        else:
+            await send({"type": "websocket.close"})
 
     async def _respond(self, scope: _Message, receive: Callable[[], Awaitable[_Message]]) -> tuple[int, bytes]:
         if scope["method"] != "POST":
