@@ -243,6 +243,12 @@ def test_consistency_proof_that_climbs_above_the_roots_is_refused(consistency: C
         replace(consistency, proof=(*consistency.proof, bytes(32)), old_root=old_root, new_root=new_root).verify()
 
 
+def test_consistency_proof_that_stops_below_the_root_is_refused(consistency: Consistency) -> None:
+    """A hash too few is refused even where the hashes lead to the root of a smaller tree that is claimed to be larger."""
+    with pytest.raises(ProofInvalid):
+        replace(consistency, proof=consistency.proof[:-1], new_root=tree_root(LEAVES[:8])).verify()
+
+
 def test_error_says_what_to_do() -> None:
     """A refused proof names the entry and the next act."""
     with pytest.raises(ProofInvalid) as caught:
