@@ -244,7 +244,7 @@ def test_consistency_proof_that_climbs_above_the_roots_is_refused(consistency: C
 
 
 def test_consistency_proof_that_stops_below_the_root_is_refused(consistency: Consistency) -> None:
-    """A hash too few is refused even where the hashes lead to the root of a smaller tree that is claimed to be larger."""
+    """A hash too few is refused even where the hashes lead to a smaller tree that is said to be larger."""
     with pytest.raises(ProofInvalid):
         replace(consistency, proof=consistency.proof[:-1], new_root=tree_root(LEAVES[:8])).verify()
 
