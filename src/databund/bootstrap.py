@@ -164,7 +164,8 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
         deployment.save(folder)
     database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True)
     stack.callback(database.close)
-    objects = open_objects(settings.objects or str(home / "objects"))
+    place = settings.objects or str(home / "objects")
+    objects = open_objects(place if "://" in place else f"file://{Path(place).resolve()}")
     ledger = ChainLedger(connection, deployment)
     relaying = Relaying(database, ChainRelayer(connection, deployment, identity))
     origin = settings.origin or f"databund.local/{str(identity.address).lower()}"
