@@ -1,0 +1,1 @@
+"""Alembic migrations; `databund.storage.revisions` runs them."""
