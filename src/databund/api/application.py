@@ -10,12 +10,13 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import FromPath, JSONBody
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.response import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from databund.api.blobs import send_blob, store_blob
-from databund.api.dependencies import TheNode
+from databund.api.dependencies import Holder, PublicUrl, TheNode
 from databund.api.idempotency import idempotency
 from databund.api.problems import on_databund_error, on_http_error, on_surprise
 from databund.api.schema import IdentifierSchemas
@@ -131,27 +132,27 @@ def ready(node: TheNode) -> dict[str, Any]:
 
 
 @post("/sign-in/challenges", sync_to_thread=True, summary="Ask for a sign-in message", tags=["sign-in"])
-def challenge(node: TheNode, public_url: str, data: ChallengeRequest) -> Response[Challenge]:
+def challenge(node: TheNode, public_url: PublicUrl, data: JSONBody[ChallengeRequest]) -> Response[Challenge]:
     """The ERC-4361 message that the account has to sign."""
     message = node.signing_in.challenge(data.address, uri=public_url)
     return Response(Challenge(message), status_code=201, headers=_NO_STORE)
 
 
 @post("/sign-in/tokens", sync_to_thread=True, summary="Sign in", tags=["sign-in"])
-def sign_in(node: TheNode, data: SignInRequest) -> Response[Token]:
+def sign_in(node: TheNode, data: JSONBody[SignInRequest]) -> Response[Token]:
     """A bearer token for a signed message."""
     token = node.signing_in.sign_in(data.address, data.message, signature=bytes(data.signature))
     return Response(token, status_code=201, headers=_NO_STORE)
 
 
 @put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201)
-async def upload(request: Request[Any, Any, Any], node: TheNode, holder: Address, root: str) -> dict[str, int]:  # noqa: ARG001
+async def upload(request: Request[Any, Any, Any], node: TheNode, holder: Holder, root: FromPath[str]) -> dict[str, int]:  # noqa: ARG001
     """Store a blob under its content root; the upload is refused when the bytes have another."""
     return {"size": await store_blob(request, ContentRoot.parse(root), node.objects)}
 
 
 @route("/blobs/{root:str}", http_method=["GET", "HEAD"], summary="Download a sealed blob", tags=["blobs"])
-async def download(node: TheNode, root: str) -> ASGIApp:
+async def download(node: TheNode, root: FromPath[str]) -> ASGIApp:
     """A blob, whole or one range; public and immutable."""
     content_root = ContentRoot.parse(root)
 
@@ -172,7 +173,7 @@ def checkpoint(node: TheNode) -> Response[bytes]:
 
 
 @get("/log/tile/{place:path}", sync_to_thread=True, summary="A tile or an entry bundle", tags=["log"])
-def tile(node: TheNode, place: str) -> Response[bytes]:
+def tile(node: TheNode, place: FromPath[str]) -> Response[bytes]:
     """A hash tile or entry bundle (c2sp.org/tlog-tiles), full or partial."""
     asked = parse_path(f"tile{place}")
     with node.database.read() as tables:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from databund.app.node import Node
+from databund.core.ids import Address
 
-__all__ = ["TheNode"]
+__all__ = ["Holder", "PublicUrl", "TheNode"]
 
-TheNode = Annotated[Node, Dependency(skip_validation=True)]
+TheNode = NamedDependency[SkipValidation[Node]]
 """The node behind this application."""
+
+Holder = NamedDependency[Address]
+"""The signed-in account; asking for it makes a path need a token."""
+
+PublicUrl = NamedDependency[str]
+"""Where clients reach the node."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Controller, Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from databund.api.dependencies import TheNode
+from databund.api.dependencies import Holder, TheNode
 from databund.app.clearing import Statement
 from databund.app.node import Node
 from databund.core import canonical, documents
@@ -36,8 +36,8 @@ from databund.ports import Listing
 
 __all__ = ["AccountRoutes", "DatasetRoutes", "DeliveryRoutes", "LicenseRoutes", "OfferRoutes", "OrderRoutes"]
 
-Limit = Annotated[int, Parameter(ge=1, le=200, description="How many at most.")]
-Offset = Annotated[int, Parameter(ge=0, le=100_000, description="How many to skip.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
+Offset = Annotated[int, QueryParameter(ge=0, le=100_000, description="How many to skip.")]
 
 
 class DatasetRoutes(Controller):
@@ -47,14 +47,18 @@ class DatasetRoutes(Controller):
     tags = ("datasets",)
 
     @get(sync_to_thread=True, summary="Search the catalog")
-    def search(self, node: TheNode, q: str = "", limit: Limit = 50, offset: Offset = 0) -> list[DatasetView]:
+    def search(self, node: TheNode, q: FromQuery[str] = "", limit: Limit = 50, offset: Offset = 0) -> list[DatasetView]:
         """Newest versions that hold every word of ``q``; all of them for an empty ``q``."""
         with node.database.read() as tables:
             return [_dataset_view(d) for d in tables.catalog.search(q, limit=limit, offset=offset)]
 
     @get("/{dataset_id:str}", sync_to_thread=True, summary="Show a dataset")
     def show(
-        self, node: TheNode, dataset_id: str, version: int | None = None, content_root: str | None = None
+        self,
+        node: TheNode,
+        dataset_id: FromPath[str],
+        version: FromQuery[int | None] = None,
+        content_root: FromQuery[str | None] = None,
     ) -> DatasetView:
         """One version of a dataset by number or content root, the newest when neither is named."""
         root = None if content_root is None else ContentRoot.parse(content_root)
@@ -63,7 +67,7 @@ class DatasetRoutes(Controller):
         return _dataset_view(release.dataset)
 
     @post(sync_to_thread=True, summary="Register a dataset version")
-    def register(self, node: TheNode, holder: Address, data: DatasetRegistration) -> DatasetView:
+    def register(self, node: TheNode, holder: Holder, data: JSONBody[DatasetRegistration]) -> DatasetView:
         """Register a version whose sealed blob was uploaded before."""
         return _dataset_view(
             node.publishing.register(holder, data.dataset, wrapped_key=bytes(data.wrapped_key)).dataset
@@ -78,7 +82,11 @@ class OfferRoutes(Controller):
 
     @get(sync_to_thread=True, summary="List offers")
     def find(
-        self, node: TheNode, dataset: str | None = None, provider: str | None = None, limit: Limit = 50
+        self,
+        node: TheNode,
+        dataset: FromQuery[str | None] = None,
+        provider: FromQuery[str | None] = None,
+        limit: Limit = 50,
     ) -> list[OfferView]:
         """Offers, newest first, withdrawn ones included."""
         with node.database.read() as tables:
@@ -90,18 +98,18 @@ class OfferRoutes(Controller):
             return [_offer_view(listing) for listing in found]
 
     @get("/{offer_id:str}", sync_to_thread=True, summary="Show an offer")
-    def show(self, node: TheNode, offer_id: str) -> OfferView:
+    def show(self, node: TheNode, offer_id: FromPath[str]) -> OfferView:
         """One offer with its signature and policy."""
         with node.database.read() as tables:
             return _offer_view(tables.listings.get(OfferId.parse(offer_id)))
 
     @post(sync_to_thread=True, summary="List a signed offer")
-    def list_offer(self, node: TheNode, data: OfferPosting) -> OfferView:
+    def list_offer(self, node: TheNode, data: JSONBody[OfferPosting]) -> OfferView:
         """Put an offer on the list; the provider's signature is the proof."""
         return _offer_view(node.publishing.list_offer(data.signed, canonical.canonicalize(data.policy)))
 
     @post("/{offer_id:str}/withdrawal", sync_to_thread=True, summary="Withdraw an offer")
-    def withdraw(self, node: TheNode, offer_id: str, data: Withdrawal) -> OfferView:
+    def withdraw(self, node: TheNode, offer_id: FromPath[str], data: JSONBody[Withdrawal]) -> OfferView:
         """Take an offer off the list and cancel it on the chain."""
         return _offer_view(node.publishing.withdraw(OfferId.parse(offer_id), bytes(data.signature)))
 
@@ -113,13 +121,13 @@ class OrderRoutes(Controller):
     tags = ("orders",)
 
     @get(sync_to_thread=True, summary="List my orders")
-    def find(self, node: TheNode, holder: Address, limit: Limit = 50) -> list[Order]:
+    def find(self, node: TheNode, holder: Holder, limit: Limit = 50) -> list[Order]:
         """The signed-in buyer's orders, newest first."""
         with node.database.read() as tables:
             return list(tables.orders.find(buyer=holder, limit=limit))
 
     @get("/{order_id:str}", sync_to_thread=True, summary="Show my order")
-    def show(self, node: TheNode, holder: Address, order_id: str) -> Order:
+    def show(self, node: TheNode, holder: Holder, order_id: FromPath[str]) -> Order:
         """One of the signed-in buyer's orders."""
         with node.database.read() as tables:
             order = tables.orders.get(OrderId.parse(order_id))
@@ -128,13 +136,13 @@ class OrderRoutes(Controller):
         return node.purchasing.proceed(order)
 
     @post(sync_to_thread=True, summary="Buy a license")
-    def buy(self, node: TheNode, data: OrderRequest) -> Response[Order]:
+    def buy(self, node: TheNode, data: JSONBody[OrderRequest]) -> Response[Order]:
         """Settle a signed purchase: 201 when it is decided, 202 while the chain works on it."""
         order = node.purchasing.buy(data.offer_id, data.purchase)
         return Response(order, status_code=202 if order.state is OrderState.PLACED else 201)
 
     @post("/{order_id:str}/certificate", sync_to_thread=True, summary="Settle and certify my order")
-    def certify(self, node: TheNode, holder: Address, order_id: str) -> dict[str, Any]:
+    def certify(self, node: TheNode, holder: Holder, order_id: FromPath[str]) -> dict[str, Any]:
         """The certificate of a delivered order, with the agreement; for buyer, provider and operator."""
         return _statement_view(node.clearing.certify(holder, OrderId.parse(order_id)))
 
@@ -146,7 +154,7 @@ class LicenseRoutes(Controller):
     tags = ("licenses",)
 
     @get(sync_to_thread=True, summary="List my licenses")
-    def find(self, node: TheNode, holder: Address) -> list[LicenseView]:
+    def find(self, node: TheNode, holder: Holder) -> list[LicenseView]:
         """The licenses of every offer the signed-in holder ordered here."""
         with node.database.read() as tables:
             orders = tables.orders.find(buyer=holder, limit=1000)
@@ -154,7 +162,7 @@ class LicenseRoutes(Controller):
         return [_license_view(node, holder, offer_id) for offer_id in offers]
 
     @get("/{offer_id:str}", sync_to_thread=True, summary="Show a license")
-    def show(self, node: TheNode, offer_id: str, holder_address: str) -> LicenseView:
+    def show(self, node: TheNode, offer_id: FromPath[str], holder_address: FromQuery[str]) -> LicenseView:
         """The record of any holder for any offer: it is public on the chain."""
         return _license_view(node, Address.parse(holder_address), OfferId.parse(offer_id))
 
@@ -166,7 +174,7 @@ class DeliveryRoutes(Controller):
     tags = ("deliveries",)
 
     @post(sync_to_thread=True, summary="Get the content key")
-    def deliver(self, node: TheNode, holder: Address, data: DeliveryRequest) -> Delivery:
+    def deliver(self, node: TheNode, holder: Holder, data: JSONBody[DeliveryRequest]) -> Delivery:
         """Spend one use and get the content key, wrapped to the named age recipient."""
         return node.delivering.deliver(holder, data)
 
@@ -178,13 +186,13 @@ class AccountRoutes(Controller):
     tags = ("accounts",)
 
     @get("/{address:str}", sync_to_thread=True, summary="Show a balance")
-    def show(self, node: TheNode, address: str) -> Account:
+    def show(self, node: TheNode, address: FromPath[str]) -> Account:
         """What an account holds of the settlement currency."""
         account = Address.parse(address)
         return Account(account, node.ledger.balance(account))
 
     @post("/credits", sync_to_thread=True, summary="Credit a deposit (operator)")
-    def credit(self, node: TheNode, holder: Address, data: CreditRequest) -> Account:
+    def credit(self, node: TheNode, holder: Holder, data: JSONBody[CreditRequest]) -> Account:
         """Credit an account against a deposit outside the chain. Only the operator may."""
         if holder != node.info.operator:
             raise NotOwner("Only the operator issues credit.", fix="Sign in with the operator's key.")
