@@ -28,15 +28,16 @@ Receipt = Mapping[str, Any]
 
 
 class NodeRefusal(Exception):
-    """The node's answer "no": ``data`` holds the revert data of a tried call, None when there is none.
+    """The node's answer "no". It is part of the protocol, not of databund's error tree; it never leaves this package.
 
-    It is part of the protocol, not of databund's error tree, and never leaves `databund.chain`.
+    ``reverted`` when a smart contract said it, with the revert ``data``; otherwise the node could not, or would not.
     """
 
     def __init__(self, message: str, data: bytes | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.data = data
+        self.data = data or b""
+        self.reverted = data is not None or "revert" in message.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,7 @@ class Connection:
         try:
             return self.request(method, *params)
         except NodeRefusal as refusal:
-            raise ChainUnavailable(
-                f"The chain's node refused {method}: {refusal.message}.", fix="Look after the node, then try again."
-            ) from None
+            raise _no_answer(method, refusal) from None
 
     def request(self, method: str, *params: object) -> Any:
         """The answer to a request. Raises `NodeRefusal`."""
@@ -109,9 +108,14 @@ class Connection:
         return answer.get("result")
 
     def read(self, to: Address, data: bytes) -> bytes:
-        """What a smart contract's view returns at the newest final block. Raises `NodeRefusal` when it reverts."""
+        """What a smart contract's view returns at the newest final block; nothing when there is none, or it reverts."""
         message = {"to": str(to), "data": "0x" + data.hex()}
-        return bytes.fromhex(self.request("eth_call", message, self._final_block())[2:])
+        try:
+            return bytes.fromhex(self.request("eth_call", message, self._final_block())[2:])
+        except NodeRefusal as refusal:
+            if refusal.reverted:
+                return b""
+            raise _no_answer("eth_call", refusal) from None
 
     def try_call(self, sender: Address, to: Address, data: bytes, *, gas: int) -> None:
         """Try a call on the newest state. Raises `NodeRefusal` when it fails."""
@@ -172,13 +176,20 @@ class Connection:
     def _final_number(self) -> int:
         if self.finality.tag is None:
             return max(self.newest_block() - self.finality.confirmations, 0)
-        return int(self.ask("eth_getBlockByNumber", self.finality.tag, False)["number"], 16)
+        block = self.ask("eth_getBlockByNumber", self.finality.tag, False)
+        return int(block["number"], 16) if block else 0
 
     def _knows(self, tag: str) -> bool:
         try:
             return self.request("eth_getBlockByNumber", tag, False) is not None
         except NodeRefusal:
             return False
+
+
+def _no_answer(method: str, refusal: NodeRefusal) -> ChainUnavailable:
+    return ChainUnavailable(
+        f"The chain's node refused {method}: {refusal.message}.", fix="Look after the node, then try again."
+    )
 
 
 def _refusal(error: Any) -> NodeRefusal:

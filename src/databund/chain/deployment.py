@@ -172,10 +172,7 @@ def _read(connection: Connection, places: dict[str, Address]) -> Deployment:
     block = connection.newest_block()
 
     def ask(smart_contract: SmartContract, function: str) -> str | int:
-        try:
-            output = connection.read(places[smart_contract.name], smart_contract.call(function))
-        except NodeRefusal:
-            output = b""
+        output = connection.read(places[smart_contract.name], smart_contract.call(function))
         if not output:
             raise ChainUnavailable("The deployed exchange is not final yet.", fix="Deploy again; it goes on.")
         value: str | int = smart_contract.result(function, output)[0]

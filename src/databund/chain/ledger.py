@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from databund.chain.connection import Connection, NodeRefusal
+from databund.chain.connection import Connection
 from databund.chain.deployment import Deployment
 from databund.chain.smart_contracts import SmartContract
 from databund.core.amounts import Amount, Currency
@@ -65,20 +65,14 @@ class ChainLedger:
             pass
         padding = -len(signature) % 32
         question = bytes(digest) + (64).to_bytes(32) + len(signature).to_bytes(32) + signature + bytes(padding)
-        try:
-            answer = self._connection.read(account, _IS_VALID_SIGNATURE + question)
-        except NodeRefusal:
-            answer = b""
+        answer = self._connection.read(account, _IS_VALID_SIGNATURE + question)
         if answer[:32] != _IS_VALID_SIGNATURE.ljust(32, b"\0"):
             raise OfferForged(
                 f"The signature is not by {account}.", fix="Sign with its key, over exactly what is sent."
             )
 
     def _read(self, to: Address, data: bytes) -> bytes:
-        try:
-            output = self._connection.read(to, data)
-        except NodeRefusal:
-            output = b""
+        output = self._connection.read(to, data)
         if not output:
             raise WrongChain(
                 f"The newest final block of chain {self._connection.chain_id} has no exchange at {to}.",

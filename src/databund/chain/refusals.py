@@ -37,7 +37,6 @@ _MEANINGS: dict[str, tuple[type[errors.DatabundError], str, str]] = {
         "The signature is not by the offer's provider {provider}.",
         _ASK_PROVIDER,
     ),
-    "OfferMalformed": (errors.OfferInvalid, "A number in the offer is too large for its field.", _ASK_PROVIDER),
     "RequirementsUnsupported": (
         errors.OfferInvalid,
         "The offer asks for claims, which this exchange does not sell.",
@@ -58,9 +57,9 @@ _MEANINGS: dict[str, tuple[type[errors.DatabundError], str, str]] = {
         "The offer's splits add up to {basisPoints} basis points, more than the price.",
         _ASK_PROVIDER,
     ),
-    "InvalidSplitAccount": (
+    "SplitToExchange": (
         errors.OfferInvalid,
-        "The offer pays a split to {account}, which cannot receive it.",
+        "The offer pays a split to the exchange itself, where nobody could take it out.",
         _ASK_PROVIDER,
     ),
     "CurrencyMissing": (errors.OfferInvalid, "There is no currency at {currency}.", _ASK_PROVIDER),
@@ -76,6 +75,11 @@ _MEANINGS: dict[str, tuple[type[errors.DatabundError], str, str]] = {
         errors.PaymentInvalid,
         "{spender} may take {allowance}; {needed} are needed.",
         "Raise the allowance, then try again.",
+    ),
+    "ERC20InvalidReceiver": (
+        errors.PaymentInvalid,
+        "The currency cannot be paid to {receiver}.",
+        "Name another account.",
     ),
     "InvalidBuyerSignature": (
         errors.PaymentInvalid,

@@ -101,12 +101,12 @@ class ChainRelayer:
         try:
             return Call(to, data, self._sender.try_call(to, data))
         except NodeRefusal as refusal:
-            if refusal.data is None and "revert" not in refusal.message.lower():
+            if not refusal.reverted:
                 raise ChainUnavailable(
                     f"The chain's node could not try the call: {refusal.message}.",
                     fix=f"See that {self.signer} can pay for gas, and look after the node.",
                 ) from None
-            raise self._refusals.meaning(refusal.data or b"") from None
+            raise self._refusals.meaning(refusal.data) from None
 
     def _read(self, receipt: Receipt) -> ChainOutcome:
         received: dict[Address, int] = {}
@@ -115,9 +115,8 @@ class ChainRelayer:
             emitter = Address(bytes.fromhex(log["address"][2:]))
             if emitter == self._deployment.currency.address:
                 _count(received, self._money.event("Transfer", log))
-            elif emitter == self._deployment.exchange:
-                sale = self._exchange.event("LicenseSold", log)
-                expiry = expiry if sale is None or sale["expiry"] == PERPETUAL else sale["expiry"]
+            elif emitter == self._deployment.exchange and (sale := self._exchange.event("LicenseSold", log)):
+                expiry = sale["expiry"]
         received.pop(self._deployment.exchange, None)
         return ChainOutcome(
             hash=receipt["transactionHash"],
@@ -125,7 +124,7 @@ class ChainRelayer:
             block_hash=receipt["blockHash"],
             succeeded=int(receipt["status"], 16) == 1,
             payments=tuple(Payment(account, Amount(amount)) for account, amount in received.items()),
-            expiry=expiry,
+            expiry=None if expiry == PERPETUAL else expiry,
         )
 
 
