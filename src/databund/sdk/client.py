@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -119,13 +120,16 @@ class Client:
         """The newest version of a dataset."""
         return self._connection.get(f"/datasets/{dataset_id}", DatasetView)
 
-    def offers(self, *, dataset: DatasetId | None = None, provider: Address | None = None) -> list[OfferView]:
-        """Offers on the list, newest first."""
+    def offers(
+        self, *, dataset: DatasetId | None = None, provider: Address | None = None, limit: int = 50
+    ) -> list[OfferView]:
+        """Offers, newest first, withdrawn ones included."""
         return self._connection.get(
             "/offers",
             list[OfferView],
             dataset=None if dataset is None else str(dataset),
             provider=None if provider is None else str(provider),
+            limit=limit,
         )
 
     def find_offer(self, offer_id: OfferId) -> OfferView:
@@ -191,9 +195,9 @@ class Client:
         """Transfer units of a transferable license; returns the chain transaction's hash."""
         return wallet.transfer(self._connection, self.identity, self.info, to=to, offer_id=offer_id, units=units)
 
-    def orders(self) -> list[Order]:
+    def orders(self, *, limit: int = 50) -> list[Order]:
         """One's orders, newest first."""
-        return self._connection.get("/orders", list[Order], signed_in=True)
+        return self._connection.get("/orders", list[Order], signed_in=True, limit=limit)
 
     def order(self, order_id: OrderId) -> Order:
         """One of one's orders."""
@@ -205,7 +209,8 @@ class Client:
 
     # --- operator ---
 
-    def credit(self, account: Address, amount: Amount) -> Account:
-        """Credit an account against a deposit."""
-        request = CreditRequest(account, amount, Bytes32(secrets.token_bytes(32)))
+    def credit(self, account: Address, amount: Amount, *, reference: str | None = None) -> Account:
+        """Credit an account against a deposit; what has the same ``reference`` is credited once."""
+        token = secrets.token_bytes(32) if reference is None else hashlib.sha256(reference.encode()).digest()
+        request = CreditRequest(account, amount, Bytes32(token))
         return self._connection.post("/accounts/credits", request, Account, signed_in=True)

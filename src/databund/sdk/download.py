@@ -30,7 +30,6 @@ from databund.sdk.purchase import check_offer
 
 __all__ = ["download"]
 
-_PIECE_BYTES = 2**20
 _ATTEMPTS = 5
 _PAUSE_S = 0.3
 _NO_SPACE = 28
@@ -147,7 +146,7 @@ def _append(
             hasher.reset()
             done = 0
         try:
-            for piece in answer.iter_raw(_PIECE_BYTES):
+            for piece in answer.iter_raw():
                 file.write(piece)
                 hasher.update(piece)
                 done += len(piece)

@@ -93,7 +93,7 @@ def publish(
     """
     files = _files(source)
     columns, rows = describe([path for _, path in files])
-    total = sum(path.stat().st_size for _, path in files)
+    total = sum(path.stat().st_size for _, path in files if path.is_file())
     key = ContentKey.generate()
     workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=workspace, prefix="sealing-") as folder:
@@ -184,6 +184,8 @@ def _files(source: Path) -> list[tuple[str, Path]]:
         if not found:
             raise FileUnusable(f"The folder {source} has no files.", fix="Name a folder with the data in it.")
         return sorted(found)
+    if not source.exists():
+        raise FileUnusable(f"{source} does not exist.", fix="Name a file, or a folder with files.")
     return [(source.name, source)]
 
 
