@@ -409,6 +409,25 @@ def test_wrong_key(running: NodeInProcess, big_offer: OfferView, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_content_key_of_another_blob(running: NodeInProcess) -> None:
+    """A dataset whose key does not open its blob is never registered, so it is never sold."""
+    from databund.core.messages import DatasetRegistration, DatasetView
+    from databund.crypto.content_keys import ContentKey
+    from databund.crypto.wrapping import AgeRecipient, wrap
+
+    provider = running.client()
+    view = provider.publish(table(running.folder / "keyed"), replace(ABOUT, name="keyed"))
+    wrong = wrap(ContentKey.generate(), [AgeRecipient(provider.info.recipient)])
+    next_version = msgspec.structs.replace(view.dataset, version=2)
+
+    with pytest.raises(SealBroken) as refusal:
+        registration = DatasetRegistration(next_version, Hex(wrong))
+        provider._connection.post("/datasets", registration, DatasetView, signed_in=True)
+
+    assert explains(refusal.value)
+    assert provider.dataset(view.id).dataset.version == 1
+
+
 # --- homes -------------------------------------------------------------------------------------------------------
 
 

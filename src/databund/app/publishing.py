@@ -17,7 +17,9 @@ from databund.core.events import Event, EventKind
 from databund.core.ids import Address, OfferId
 from databund.core.offers import Offer, SignedOffer, Split
 from databund.core.terms import check_terms
+from databund.crypto.content_keys import ContentKey
 from databund.crypto.identities import Identity
+from databund.crypto.ranges import RangeReader
 from databund.crypto.wrapping import unwrap
 from databund.errors import (
     AlreadyExists,
@@ -51,7 +53,7 @@ class Publishing:
         """Register a dataset version; registering the same one again changes nothing.
 
         Raises `NotOwner`, `NotFound` (no such blob), `ContentMismatch` (a blob of another size), `KeyInvalid` (the
-        content key is not wrapped to this node), or `AlreadyExists`.
+        content key is not wrapped to this node), `SealBroken` (it is the key of another blob), or `AlreadyExists`.
         """
         if actor != dataset.provider:
             raise NotOwner(f"{actor} cannot register a dataset of {dataset.provider}.", fix="Sign in as the provider.")
@@ -61,7 +63,7 @@ class Publishing:
                 f"The blob {dataset.content_root} has {stored} bytes, the manifest says {dataset.manifest.size}.",
                 fix="Publish the dataset again.",
             )
-        unwrap(wrapped_key, self.identity.age_identity)
+        self._check_opens(dataset, unwrap(wrapped_key, self.identity.age_identity))
         release = Release(dataset=dataset, wrapped_key=wrapped_key)
         with self.database.write() as tables:
             newest = _newest_version(tables.catalog, dataset)
@@ -158,6 +160,15 @@ class Publishing:
                 fix="Withdraw it again.",
             )
         return listing
+
+    def _check_opens(self, dataset: Dataset, key: ContentKey) -> None:
+        """Open a first byte, so that a key of another blob is found before anybody pays. Raises `SealBroken`."""
+        name, first = str(dataset.content_root), dataset.manifest.files[0]
+
+        def fetch(offset: int, length: int) -> bytes:
+            return b"".join(self.objects.read(name, start=offset, stop=offset + length))
+
+        RangeReader(fetch, key, length=first.length).read(0, 1)
 
     def _check_money(self, offer: Offer) -> None:
         currency = self.ledger.currency()
