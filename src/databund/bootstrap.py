@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from databund.crypto.keystore import Keystore
     from databund.crypto.passphrases import Passphrase
 
-__all__ = ["RunningNode", "open_home", "open_keystore", "open_node", "verify_ledger"]
+__all__ = [
+    "RunningNode",
+    "home_in_use",
+    "keep_passphrase",
+    "open_home",
+    "open_keystore",
+    "open_node",
+    "verify_ledger",
+]
 
 HOME_FORMAT = 1
 CURRENCY_NAME, CURRENCY_SYMBOL = "databund credit", "CREDIT"
@@ -66,7 +74,11 @@ def open_home(home: Path) -> Path:
 
 
 def open_keystore(settings: Settings, ask: Callable[[str], Passphrase | None]) -> Keystore:
-    """The keys in the home. ``ask`` is the last resort for a passphrase, for example a person at a terminal."""
+    """The keys in the home.
+
+    Their passphrase comes from the first of: the setting ``passphrase_file``, ``DATABUND_PASSPHRASE``, the file
+    ``passphrase`` in the home, the operating system's keyring, and ``ask``, for example a person at a terminal.
+    """
     from databund.crypto.keystore import Keystore
     from databund.crypto.passphrases import KeyringPassphrase, Passphrase
     from databund.errors import KeyLocked
@@ -74,19 +86,48 @@ def open_keystore(settings: Settings, ask: Callable[[str], Passphrase | None]) -
     home = open_home(settings.home)
 
     def passphrase(name: str) -> Passphrase | None:
-        for path in (settings.passphrase_file, home / "passphrase"):
-            if path is not None and path.exists():
-                lines = path.read_text("utf-8").splitlines()
-                return Passphrase(lines[0] if lines else "", machine_made=path == home / "passphrase")
+        if settings.passphrase_file is not None:
+            return Passphrase(_first_line(settings.passphrase_file))
         if given := os.environ.get("DATABUND_PASSPHRASE"):
             return Passphrase(given)
+        if (home / "passphrase").exists():
+            return Passphrase(_first_line(home / "passphrase"), machine_made=True)
         try:
-            kept = KeyringPassphrase()(f"{home.resolve()}#{name}")
+            kept = KeyringPassphrase()(_keyring_name(home, name))
         except KeyLocked:
             kept = None
         return kept or ask(name)
 
     return Keystore(home / "keys", passphrase)
+
+
+def keep_passphrase(home: Path, name: str) -> tuple[Passphrase, str]:
+    """Make a passphrase for a new key where `open_keystore` will find it; returns it and the place in words.
+
+    The place is the operating system's keyring, and where there is none the file ``passphrase`` in the home (0600).
+    """
+    from databund.crypto.passphrases import KeyringPassphrase, Passphrase
+    from databund.errors import DependencyMissing, KeyLocked
+
+    try:
+        return KeyringPassphrase().create(_keyring_name(home, name)), "the keyring of this machine"
+    except (DependencyMissing, KeyLocked):
+        made, path = Passphrase.generate(), open_home(home) / "passphrase"
+        try:
+            with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(made.text + "\n")
+        except OSError as error:
+            raise FileUnusable(f"{path} cannot be written: {error}.", fix="Name another home with --home.") from error
+        return made, str(path)
+
+
+def home_in_use(home: Path) -> bool:
+    """Whether a node runs on this home."""
+    try:
+        with _locked(home):
+            return False
+    except HomeInUse:
+        return True
 
 
 @contextmanager
@@ -115,11 +156,28 @@ def verify_ledger(settings: Settings, progress: Callable[[int, int], None] | Non
     return report.blocks, report.chain_transactions, str(report.state_root)
 
 
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline(4096).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileUnusable(
+            f"The passphrase file {path} cannot be read: {error}.", fix="Name a text file with --passphrase-file."
+        ) from error
+
+
+def _keyring_name(home: Path, name: str) -> str:
+    return f"{home.resolve()}#{name}"
+
+
 def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection, ASGIApp | None]:
-    from databund.chain.connection import IMMEDIATE, Connection, http_provider
+    from databund.chain.connection import FINALIZED, IMMEDIATE, Connection, Finality, http_provider
 
     if settings.chain is not None:
-        return Connection.open(http_provider(settings.chain)), None
+        named = {None: None, "immediate": IMMEDIATE, "finalized": FINALIZED}
+        policy = settings.finality
+        finality = named[policy] if policy in named else Finality(confirmations=policy)
+        return Connection.open(http_provider(settings.chain), finality=finality), None
     from databund.chain.embedded import EmbeddedNode
     from databund.chain.embedded.provider import EmbeddedProvider
     from databund.chain.embedded.rpc import RpcApp

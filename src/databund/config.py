@@ -53,6 +53,14 @@ def _port(value: str) -> int:
     return port
 
 
+def _finality(value: str) -> str | int:
+    if value in ("immediate", "finalized"):
+        return value
+    if not value.isdecimal() or int(value) > 10_000:
+        raise ValueError("it is immediate, finalized, or a number of blocks")
+    return int(value)
+
+
 def _basis_points(value: str) -> int:
     points = int(value)
     if not 0 <= points <= 3000:
@@ -77,6 +85,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database", _text, None, "The node's database URL; by default SQLite in the home."),
     Setting("objects", _text, None, "Where sealed blobs lie (a folder or s3://bucket/prefix); by default in the home."),
     Setting("chain", _text, None, "The JSON-RPC URL of the chain; by default the embedded one."),
+    Setting(
+        "finality",
+        _finality,
+        None,
+        "When a block of the chain counts: immediate, finalized, or a number of blocks on top. "
+        "By default finalized where the network knows it, else 64.",
+    ),
     Setting("origin", _text, None, "The name of the audit log; by default made from the operator's account."),
     Setting("fee", _basis_points, 100, "The exchange's share of every sale, in basis points."),
 )

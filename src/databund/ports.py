@@ -134,7 +134,10 @@ class Relayer(Protocol):
         """Sign without sending."""
 
     def outcome(self, chain_transaction: ChainTransaction, *, timeout_s: float) -> ChainOutcome | None:
-        """Send (again, if need be) and wait until final; None when ``timeout_s`` ran out first."""
+        """Send (again, if need be) and wait until final; None when ``timeout_s`` ran out first.
+
+        Raises `ChainRejected` when another chain transaction took its nonce, so that it can never be included.
+        """
 
 
 # --- the database ------------------------------------------------------------------------------------------------

@@ -71,23 +71,31 @@ class _Story:
 
     def begin(self, parties: dict[str, str]) -> None:
         self._console.print("[bold]One trade in six steps[/], between three parties with fresh keys:\n")
+        from rich.cells import set_cell_size
+
         for party, address in parties.items():
-            self._console.print(f"  {party:<20}{address}")
+            self._console.print(f"  {set_cell_size(party, 20)}{address}")
 
     def step(self, step: Step, headline: str) -> None:
         self._console.print(f"\n[bold cyan]{next(self._number)} {step} {step.zh}[/]  {headline}")
 
     def fact(self, name: str, value: object) -> None:
-        self._console.print(f"  [dim]{name:<18}[/]{value}", markup=True)
+        from rich.markup import escape
+
+        self._console.print(f"  [dim]{name:<18}[/]{escape(str(value))}")
 
     def table(self, names: list[str], rows: list[tuple[Any, ...]]) -> None:
+        from rich.cells import set_cell_size
+
         widest = 6
         for row in [tuple(names), *rows]:
-            cells = [str(cell)[:16] for cell in row[:widest]]
-            self._console.print("  " + "  ".join(f"{cell:<16}" for cell in cells) + (" …" if len(row) > widest else ""))
+            cells = [set_cell_size(str(cell), 16) for cell in row[:widest]]
+            self._console.print("  " + "  ".join(cells) + ("  …" if len(row) > widest else ""), markup=False)
 
     def verified(self, line: str) -> None:
-        self._console.print(f"  [green]✓[/] {line}")
+        from rich.markup import escape
+
+        self._console.print(f"  [green]✓[/] {escape(line)}")
 
     def note(self, line: str) -> None:
         self._console.print(f"\n{line}")
