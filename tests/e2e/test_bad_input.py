@@ -420,8 +420,8 @@ def test_a_content_key_of_another_blob(running: NodeInProcess) -> None:
     wrong = wrap(ContentKey.generate(), [AgeRecipient(provider.info.recipient)])
     next_version = msgspec.structs.replace(view.dataset, version=2)
 
+    registration = DatasetRegistration(next_version, Hex(wrong))
     with pytest.raises(SealBroken) as refusal:
-        registration = DatasetRegistration(next_version, Hex(wrong))
         provider._connection.post("/datasets", registration, DatasetView, signed_in=True)
 
     assert explains(refusal.value)

@@ -49,10 +49,10 @@ def demo(*, data: Path | None = None, to: Path | None = None, json: bool = False
     json
         Print the facts as one JSON document instead of the story.
     """
-    folder = _fresh(to)
     source = SAMPLE if data is None else data.expanduser()
     if not source.exists():
         raise FileUnusable(f"{source} does not exist.", fix="Name a file or a folder with --data.")
+    folder = _fresh(to)
     story = _Story(sys.stderr if json else sys.stdout)
     facts = _Trade(folder, source, story).run()
     if json:
