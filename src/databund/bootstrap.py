@@ -153,7 +153,7 @@ def verify_ledger(settings: Settings, progress: Callable[[int, int], None] | Non
     if not path.exists():
         raise FileUnusable(f"{settings.home} holds no embedded chain.", fix="Name the home of a node with --home.")
     report = replay(path, progress)
-    return report.blocks, report.chain_transactions, str(report.state_root)
+    return report.blocks, report.chain_transactions, "0x" + report.state_root.hex()
 
 
 def _first_line(path: Path) -> str:
@@ -162,7 +162,8 @@ def _first_line(path: Path) -> str:
             return file.readline(4096).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise FileUnusable(
-            f"The passphrase file {path} cannot be read: {error}.", fix="Name a text file with --passphrase-file."
+            f"The passphrase file {path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            fix="Name a text file with --passphrase-file.",
         ) from error
 
 

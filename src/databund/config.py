@@ -47,10 +47,9 @@ def _path(value: str) -> Path:
 
 
 def _port(value: str) -> int:
-    port = int(value)
-    if not 0 <= port < 65536:
+    if not value.isdecimal() or int(value) >= 65536:
         raise ValueError("a port is 0 to 65535")
-    return port
+    return int(value)
 
 
 def _finality(value: str) -> str | int:
@@ -62,10 +61,9 @@ def _finality(value: str) -> str | int:
 
 
 def _basis_points(value: str) -> int:
-    points = int(value)
-    if not 0 <= points <= 3000:
+    if not value.isdecimal() or int(value) > 3000:
         raise ValueError("a fee is 0 to 3000 basis points")
-    return points
+    return int(value)
 
 
 def _default_home() -> Path:
@@ -166,7 +164,7 @@ def _profile(path: Path, name: str | None) -> dict[str, Any]:
     elif name not in tables:
         raise ConfigInvalid(
             f"There is no profile {name!r} in {path}.",
-            fix=f"Add a table [{name}], or choose one of: {', '.join(tables)}.",
+            fix=f"Add a table [{name}] there" + (f", or choose one of: {', '.join(tables)}." if tables else "."),
         )
     chosen = tables.get(name, {})
     if not isinstance(chosen, dict):

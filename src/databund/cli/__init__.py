@@ -1,0 +1,14 @@
+"""The command line. A command's result is on stdout, everything else on stderr, and the exit code says how it went."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command that the process was started with, and end the process with its exit code."""
+    import sys
+
+    from databund.cli.program import run
+
+    sys.exit(run(sys.argv[1:]))
