@@ -52,11 +52,10 @@ def show(
     options: Options | None = None,
 ) -> None:
     """Show a balance; yours when no account is named."""
-    from databund.cli.accounts import address_of
     from databund.core.ids import Address
 
     session = Session(options)
-    address = address_of(session, session.settings.key) if account is None else Address.parse(account)
+    address = session.address_of(session.settings.key) if account is None else Address.parse(account)
     with session.client() as client:
         holding, currency = client.balance(address), client.info.currency
         text = f"{address} holds {currency.format(holding.balance)}."

@@ -58,15 +58,13 @@ def show(
     options: Options | None = None,
 ) -> None:
     """Show the addresses of a key."""
-    from databund.cli.accounts import address_of
-
     session = Session(options)
     name = name or session.settings.key
     if address:
-        found = address_of(session, name)
+        found = session.address_of(name)
         session.screen.answer({"name": name, "address": str(found)}, [str(found)])
     else:
-        address_of(session, name)
+        session.address_of(name)
         _answer(session, name, session.keystore.load(name), f"The key {name!r}.")
 
 

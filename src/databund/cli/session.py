@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from databund.cli.options import Options
 from databund.cli.screen import Screen
+from databund.errors import NotFound
 
 if TYPE_CHECKING:
+    from databund.core.ids import Address
     from databund.crypto.identities import Identity
     from databund.crypto.keystore import Keystore
     from databund.sdk.client import Client
@@ -44,10 +46,18 @@ class Session:
     @property
     def identity(self) -> Identity:
         """The key to sign with. Raises `NotFound` when there is none of its name."""
-        from databund.cli.accounts import address_of
-
-        address_of(self, self.settings.key)
+        self.address_of(self.settings.key)
         return self.keystore.load(self.settings.key)
+
+    def address_of(self, name: str) -> Address:
+        """The address of the key of this name, which stays locked. Raises `NotFound`."""
+        for entry in self.keystore.list():
+            if entry.name == name:
+                return entry.address
+        raise NotFound(
+            f"There is no key {name!r} in {self.settings.home}.",
+            fix=f"Make it (databund key new {name}), or name another home or key with --home and --key.",
+        )
 
     @contextmanager
     def client(self, *, signed_in: bool = False) -> Iterator[Client]:
