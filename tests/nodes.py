@@ -45,9 +45,9 @@ class NodeInProcess:
 
 
 @contextmanager
-def node_in_process(folder: Path, **settings: object) -> Iterator[NodeInProcess]:
+def node_in_process(folder: Path, *, operator: Identity | None = None, **settings: object) -> Iterator[NodeInProcess]:
     """Open a node on ``folder`` and close it at the end."""
-    operator = Identity.generate()
+    operator = operator or Identity.generate()
     chosen = config.load({"home": folder / "node", **settings}, environment={"DATABUND_CONFIG": str(folder / "none")})
     with bootstrap.open_node(chosen, operator) as running:
         application = create_application(running.node, public_url=URL, rpc=running.rpc)

@@ -12,7 +12,7 @@ from typing import Any
 from databund.core.ids import Address, DatasetId, OfferId, keccak256
 from databund.core.messages import NodeInfo
 from databund.crypto.identities import Identity
-from databund.errors import ChainRejected, ChainUnavailable
+from databund.errors import ChainRejected, ChainUnavailable, NotFound
 from databund.sdk.connection import Connection
 
 __all__ = ["register_title", "transfer"]
@@ -70,7 +70,13 @@ def _send(connection: Connection, identity: Identity, info: NodeInfo, *, to: Add
 
 def _rpc(connection: Connection, method: str, *params: object) -> Any:
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-    answer = connection.post("/rpc", request, dict[str, Any])
+    try:
+        answer = connection.post("/rpc", request, dict[str, Any])
+    except NotFound:
+        raise ChainUnavailable(
+            "This node's chain is a network of its own, which the node does not lead to.",
+            fix="Use a wallet on that network: a license is an ERC-1155 token, its id is the offer's.",
+        ) from None
     if "error" in answer:
         error = answer["error"]
         raise ChainRejected(
