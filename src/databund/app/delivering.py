@@ -139,11 +139,17 @@ def _decide(
 
 
 def _order_of(tables: Tables, holder: Address, offer_id: OfferId) -> Order | None:
-    """The holder's newest settled order of the offer; None for a license that was bought directly on the chain."""
-    for order in tables.orders.find(buyer=holder, offer_id=offer_id):
-        if order.state not in (OrderState.PLACED, OrderState.REFUSED):
-            return order
-    return None
+    """The order that this use belongs to: the oldest that nothing was delivered for yet, else the newest.
+
+    None for a license that was bought directly on the chain, or came by a transfer.
+    """
+    settled = [
+        order
+        for order in tables.orders.find(buyer=holder, offer_id=offer_id)
+        if order.state not in (OrderState.PLACED, OrderState.REFUSED)
+    ]
+    waiting = [order for order in settled if order.state is OrderState.LICENSED]
+    return waiting[-1] if waiting else next(iter(settled), None)
 
 
 def _same(known: Delivery, holder: Address, request: DeliveryRequest) -> Delivery:

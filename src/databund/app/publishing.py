@@ -25,6 +25,7 @@ from databund.errors import (
     AlreadyExists,
     ChainRejected,
     ContentMismatch,
+    DocumentInvalid,
     NotFound,
     NotOwner,
     OfferCancelled,
@@ -53,7 +54,8 @@ class Publishing:
         """Register a dataset version; registering the same one again changes nothing.
 
         Raises `NotOwner`, `NotFound` (no such blob), `ContentMismatch` (a blob of another size), `KeyInvalid` (the
-        content key is not wrapped to this node), `SealBroken` (it is the key of another blob), or `AlreadyExists`.
+        content key is not wrapped to this node), `SealBroken` (it is the key of another blob),
+        `DocumentInvalid` (a version is left out), or `AlreadyExists`.
         """
         if actor != dataset.provider:
             raise NotOwner(f"{actor} cannot register a dataset of {dataset.provider}.", fix="Sign in as the provider.")
@@ -67,13 +69,18 @@ class Publishing:
         release = Release(dataset=dataset, wrapped_key=wrapped_key)
         with self.database.write() as tables:
             newest = _newest_version(tables.catalog, dataset)
-            if newest is not None and newest.version >= dataset.version:
+            if dataset.version > newest + 1:
+                raise DocumentInvalid(
+                    f"{dataset.name} has {newest} versions here, so the next one is not {dataset.version}.",
+                    fix=f"Publish it as version {newest + 1}.",
+                )
+            if dataset.version <= newest:
                 known = tables.catalog.get(dataset.id, version=dataset.version)
                 if known.dataset == dataset:
                     return known
                 raise AlreadyExists(
                     f"Version {dataset.version} of {dataset.name} is registered with other content.",
-                    fix=f"Publish it as version {newest.version + 1}.",
+                    fix=f"Publish it as version {newest + 1}.",
                 )
             tables.catalog.add(release)
             self.auditor.append(
@@ -187,11 +194,11 @@ class Publishing:
         return Event(kind, self.clock(), str(by), about)
 
 
-def _newest_version(catalog: Catalog, dataset: Dataset) -> Dataset | None:
+def _newest_version(catalog: Catalog, dataset: Dataset) -> int:
     try:
-        return catalog.get(dataset.id).dataset
+        return catalog.get(dataset.id).dataset.version
     except NotFound:
-        return None
+        return 0
 
 
 def _find_listing(get: Callable[[OfferId], Listing], offer_id: OfferId) -> Listing | None:

@@ -26,7 +26,7 @@ class SqlSignIns:
         for table in (challenges, tokens):
             self._connection.execute(delete(table).where(table.c.expires_at <= now))
         if not self._connection.execute(delete(challenges).where(challenges.c.digest == digest)).rowcount:
-            raise SignInRequired("The challenge is unknown, used, or too old.", fix="Sign in again: databund sign-in")
+            raise SignInRequired("The challenge is unknown, used, or too old.", fix="Sign in again: POST /sign-in/challenges")
 
     def add_token(self, digest: bytes, address: Address, *, expires_at: int) -> None:
         """Remember a token by its hash."""
@@ -38,5 +38,5 @@ class SqlSignIns:
             select(tokens.c.address).where(tokens.c.digest == digest, tokens.c.expires_at > now)
         )
         if holder is None:
-            raise SignInRequired("The sign-in is unknown or too old.", fix="Sign in again: databund sign-in")
+            raise SignInRequired("The sign-in is unknown or too old.", fix="Sign in again: POST /sign-in/challenges")
         return holder
