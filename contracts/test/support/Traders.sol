@@ -142,6 +142,7 @@ contract Traders is Market {
             vm.prank(provider);
             exchange.cancel(offer);
         }
+        vm.prank(person(0));
         (bool done,) = address(exchange).call(abi.encodeCall(Exchange.buy, (offer, signed, 1)));
         vm.assertFalse(done);
         ++_generations[kind];
