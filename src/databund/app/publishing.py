@@ -32,9 +32,11 @@ from databund.errors import (
     OfferInvalid,
     WrongChain,
 )
-from databund.ports import Catalog, Database, Ledger, Listing, Objects, Release
+from databund.ports import Catalog, ChainTransaction, Database, Ledger, Listing, Objects, Release, Tables
 
 __all__ = ["Publishing"]
+
+_WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True)
@@ -139,16 +141,45 @@ class Publishing:
     def withdraw(self, offer_id: OfferId, signature: bytes) -> Listing:
         """Take an offer off the list and cancel it on the chain; ``signature`` is the provider's over `cancel_hash`.
 
-        It is off the list before the chain knows. Raises `NotFound`, `OfferForged`, or `ChainRejected`.
+        It is off the list before the chain knows. Withdrawing it again completes what was left undone, and sends anew
+        what the chain refused. Raises `NotFound`, `OfferForged`, or `ChainRejected`.
         """
         with self.database.read() as tables:
             listing = tables.listings.get(offer_id)
-        if listing.withdrawn_at is not None:
-            return listing
-        call = self.relaying.relayer.prepare_cancellation(listing.signed, signature)
+            _, sent = _cancellation(tables, offer_id)
+        if sent is None:
+            listing, sent = self._cancel(listing, signature)
+        outcome = None if sent is None else self.relaying.complete(sent)
+        if outcome is not None and not outcome.succeeded and not self.ledger.offer_state(offer_id).cancelled:
+            raise ChainRejected(
+                f"The chain refused to cancel the offer {offer_id}; it is off this list, but still valid on the chain.",
+                fix="Withdraw it again.",
+            )
+        return listing
+
+    def _cancel(self, listing: Listing, signature: bytes) -> tuple[Listing, ChainTransaction | None]:
+        """Store that it is withdrawn and the chain transaction that cancels it; None when the chain has it already."""
+        offer_id = listing.signed.offer.id
+        try:
+            call = self.relaying.relayer.prepare_cancellation(listing.signed, signature)
+        except OfferCancelled:
+            call = None
         included = self.relaying.included()
         with self.database.write() as tables:
-            chain_transaction = self.relaying.store(tables, call, included=included)
+            attempt, sent = _cancellation(tables, offer_id)
+            listing = tables.listings.get(offer_id)
+            if sent is not None or (call is None and listing.withdrawn_at is not None):
+                return listing, sent
+            if call is not None:
+                sent = self.relaying.store(tables, call, included=included)
+                tables.idempotency.remember(
+                    _WITHDRAW,
+                    f"{offer_id} {attempt}",
+                    request=b"",
+                    status=202,
+                    body=sent.hash.encode(),
+                    at=self.clock(),
+                )
             tables.listings.withdraw(offer_id, self.clock())
             self.auditor.append(
                 tables,
@@ -156,17 +187,10 @@ class Publishing:
                     EventKind.WITHDRAWN,
                     listing.signed.offer.provider,
                     offer=str(offer_id),
-                    chain_transaction=chain_transaction.hash,
+                    chain_transaction=None if sent is None else sent.hash,
                 ),
             )
-            listing = tables.listings.get(offer_id)
-        outcome = self.relaying.complete(chain_transaction)
-        if outcome is not None and not outcome.succeeded:
-            raise ChainRejected(
-                f"The chain refused to cancel the offer {offer_id}; it is off this list, but still valid on the chain.",
-                fix="Withdraw it again.",
-            )
-        return listing
+            return tables.listings.get(offer_id), sent
 
     def _check_opens(self, dataset: Dataset, key: ContentKey) -> None:
         """Open a first byte, so that a key of another blob is found before anybody pays. Raises `SealBroken`."""
@@ -192,6 +216,18 @@ class Publishing:
 
     def _event(self, kind: EventKind, by: Address, **about: documents.Json) -> Event:
         return Event(kind, self.clock(), str(by), about)
+
+
+def _cancellation(tables: Tables, offer_id: OfferId) -> tuple[int, ChainTransaction | None]:
+    """How many cancellations of the offer the chain refused, and the one after these, if it was sent."""
+    attempt = 0
+    while answer := tables.idempotency.answer(_WITHDRAW, f"{offer_id} {attempt}", request=b""):
+        sent = tables.outbox.get(answer[1].decode())
+        outcome = tables.outbox.outcome(sent.hash)
+        if outcome is None or outcome.succeeded:
+            return attempt, sent
+        attempt += 1
+    return attempt, None
 
 
 def _newest_version(catalog: Catalog, dataset: Dataset) -> int:

@@ -45,7 +45,11 @@ class Relaying:
             return ChainOutcome(hash=chain_transaction.hash, block=0, block_hash="", succeeded=False)
 
     def complete(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
-        """As `outcome`, and record it."""
+        """As `outcome`, and record it; what is recorded is not asked again."""
+        with self.database.read() as tables:
+            known = tables.outbox.outcome(chain_transaction.hash)
+        if known is not None:
+            return known
         outcome = self.outcome(chain_transaction)
         if outcome is not None:
             with self.database.write() as tables:
