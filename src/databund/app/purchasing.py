@@ -16,7 +16,7 @@ from databund.core.events import Event, EventKind
 from databund.core.ids import Address, Bytes32, OfferId, OrderId
 from databund.core.offers import order_id, price_of
 from databund.core.orders import Order, OrderEvent, OrderState, Purchase
-from databund.errors import ChainUnavailable, NotFound, OfferCancelled, PaymentInvalid
+from databund.errors import ChainUnavailable, NotFound, OfferCancelled, PaymentInvalid, Refused
 from databund.ports import ChainOutcome, ChainTransaction, Database, Ledger, Listing, Tables
 
 __all__ = ["Purchasing"]
@@ -37,7 +37,8 @@ class Purchasing:
 
         The buyer's signature is the proof of who buys, so nobody needs to be signed in. The order comes back
         `LICENSED`, or `REFUSED` with the reason, or still `PLACED` when the chain takes longer than we wait.
-        Raises `NotFound`, `OfferCancelled`, `OfferExpired`, `SupplyExhausted`, `InsufficientFunds`, `PaymentInvalid`.
+        Raises `NotFound`, `AmountInvalid`, `OfferCancelled`, `OfferExpired`, `SupplyExhausted`, `InsufficientFunds`,
+        `PaymentInvalid`.
         """
         identifier = order_id(offer_id, purchase.buyer, purchase.units, purchase.salt)
         with self.database.read() as tables:
@@ -45,7 +46,15 @@ class Purchasing:
             listing = tables.listings.get(offer_id)
         if known is not None:
             return self.proceed(known)
-        order = self._place(identifier, listing, purchase)
+        try:
+            order = self._place(identifier, listing, purchase)
+        except Refused:
+            # Somebody may have brought the same payment at the same time; then what it paid for is there by now.
+            with self.database.read() as tables:
+                known = tables.orders.get(identifier)
+            if known is None:
+                raise
+            order = known
         return self.proceed(order)
 
     def proceed(self, order: Order) -> Order:

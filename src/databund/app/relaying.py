@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
+from databund.core.canonical import MAX_INTEGER
 from databund.core.ids import OrderId
 from databund.errors import ChainRejected
 from databund.ports import Call, ChainOutcome, ChainTransaction, Database, Relayer, Tables
@@ -37,12 +40,16 @@ class Relaying:
     def outcome(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
         """Send and wait until final; None when it is still on its way.
 
-        One whose nonce another took can never be included; its outcome is a failure without a block.
+        One whose nonce another took can never be included; its outcome is a failure without a block. A term that ends
+        beyond 2^53 - 1, which no log entry can count, is one without end.
         """
         try:
-            return self.relayer.outcome(chain_transaction, timeout_s=self.timeout_s)
+            outcome = self.relayer.outcome(chain_transaction, timeout_s=self.timeout_s)
         except ChainRejected:
             return ChainOutcome(hash=chain_transaction.hash, block=0, block_hash="", succeeded=False)
+        if outcome is not None and outcome.expiry is not None and outcome.expiry > MAX_INTEGER:
+            return msgspec.structs.replace(outcome, expiry=None)
+        return outcome
 
     def complete(self, chain_transaction: ChainTransaction) -> ChainOutcome | None:
         """As `outcome`, and record it; what is recorded is not asked again."""

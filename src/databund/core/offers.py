@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _LARGEST = 2**53 - 1  # what every JSON reader keeps exact; the smart contract takes 64 bits
+_MOST_UNITS = 2**32
 WHOLE_BASIS_POINTS = 10_000
 
 _SPLIT_TYPE = "Split(address account,uint16 basisPoints)"
@@ -229,15 +230,23 @@ def cancel_hash(offer_id: OfferId) -> bytes:
 
 
 def order_id(offer_id: OfferId, buyer: Address, units: int, salt: Bytes32) -> OrderId:
-    """The id of a purchase: keccak256(abi.encode(offerId, buyer, units, salt)), the nonce of its payment."""
+    """The id of a purchase: keccak256(abi.encode(offerId, buyer, units, salt)), the nonce of its payment.
+
+    Raises `AmountInvalid` for no or too many units.
+    """
+    _check_units(units)
     return OrderId(keccak256(bytes(offer_id) + _word(buyer) + _word(units) + bytes(salt)))
 
 
 def price_of(offer: Offer, units: int) -> Amount:
     """What ``units`` of the offer cost. Raises `AmountInvalid` for no or too many units."""
-    if not 0 < units <= 2**32:
-        raise AmountInvalid(f"{units} units cannot be bought.", fix="Buy one or more units.")
+    _check_units(units)
     return Amount(offer.unit_price * units)
+
+
+def _check_units(units: int) -> None:
+    if not 0 < units <= _MOST_UNITS:
+        raise AmountInvalid(f"{units} units cannot be bought.", fix=f"Buy 1 to {_MOST_UNITS} units.")
 
 
 def _split_hash(split: Split) -> bytes:
