@@ -40,8 +40,10 @@ class Delivering:
     def deliver(self, holder: Address, request: DeliveryRequest) -> Delivery:
         """Release the content key; the same id again gives the same release.
 
-        Raises `LicenseMissing`, `LicenseExpired`, `UsesExhausted`, `PolicyDenied`, `NotFound`, or `AlreadyExists`
-        (the id belongs to another delivery).
+        It belongs to the oldest order for which nothing was delivered yet, else to the newest; the time that a policy
+        may limit counts from the newest. Raises `LicenseMissing`, `LicenseExpired`, `UsesExhausted`, `PolicyDenied`,
+        `NotFound`, `DocumentInvalid` (what is declared is no term or place), `KeyInvalid` (the recipient is none), or
+        `AlreadyExists` (the id belongs to another delivery).
         """
         license_ = self.ledger.license(holder, request.offer_id)
         now = self.clock()
@@ -52,8 +54,11 @@ class Delivering:
             listing = tables.listings.get(request.offer_id)
             spent = tables.deliveries.spent(holder, request.offer_id)
             license_.check_usable(now, spent=spent)
-            order = _order_of(tables, holder, request.offer_id)
-            decision = _decide(listing, order, holder, request, use=spent + 1, now=now)
+            orders = _settled_orders(tables, holder, request.offer_id)
+            order = next((order for order in reversed(orders) if order.state is OrderState.LICENSED), None)
+            order = order or next(iter(orders), None)
+            elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
+            decision = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
             self.auditor.append(tables, self._decided(decision, request, now))
             if decision.permitted:
                 delivery = self._release(tables, listing, holder, request, use=spent + 1, order=order, now=now)
@@ -118,7 +123,7 @@ class Delivering:
 
 
 def _decide(
-    listing: Listing, order: Order | None, holder: Address, request: DeliveryRequest, *, use: int, now: int
+    listing: Listing, holder: Address, request: DeliveryRequest, *, use: int, elapsed: timedelta | None, now: int
 ) -> Decision:
     policy = parse_policy(canonical.parse(listing.policy))
     if policy.target is None:
@@ -130,7 +135,7 @@ def _decide(
         Facts(
             purpose=request.purpose,
             count=use,
-            elapsed_time=None if order is None else timedelta(seconds=now - order.placed_at),
+            elapsed_time=elapsed,
             date_time=datetime.fromtimestamp(now, UTC),
             recipient=party,
             spatial=request.place,
@@ -138,18 +143,13 @@ def _decide(
     )
 
 
-def _order_of(tables: Tables, holder: Address, offer_id: OfferId) -> Order | None:
-    """The order that this use belongs to: the oldest that nothing was delivered for yet, else the newest.
+def _settled_orders(tables: Tables, holder: Address, offer_id: OfferId) -> list[Order]:
+    """The holder's orders of the offer, newest first.
 
     None for a license that was bought directly on the chain, or came by a transfer.
     """
-    settled = [
-        order
-        for order in tables.orders.find(buyer=holder, offer_id=offer_id)
-        if order.state not in (OrderState.PLACED, OrderState.REFUSED)
-    ]
-    waiting = [order for order in settled if order.state is OrderState.LICENSED]
-    return waiting[-1] if waiting else next(iter(settled), None)
+    unsettled = (OrderState.PLACED, OrderState.REFUSED)
+    return [order for order in tables.orders.find(buyer=holder, offer_id=offer_id) if order.state not in unsettled]
 
 
 def _same(known: Delivery, holder: Address, request: DeliveryRequest) -> Delivery:
