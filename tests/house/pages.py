@@ -3,8 +3,9 @@
 ``python`` blocks of one page run as one program, in order, so that a later block may use an earlier one's names.
 ``console`` blocks are sessions: a line that starts with ``$ databund`` is run, the lines below it are what it must
 print. ``...`` stands for any text, and the program may print more lines than are shown. A command that ends in ``&``
-keeps running until the page ends. Other commands (``$ make demo``) are for the reader and are not run. Every page gets
-an empty home folder.
+keeps running until the page ends. ``$ NAME=$(databund ...)`` keeps what the command prints for ``$NAME`` in the
+commands below. A block whose fence says ``file=NAME`` is a file that lies there before the first command. Other
+commands (``$ make demo``) are for the reader and are not run. Every page gets an empty home folder.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import os
 import re
 import shlex
+import string
 import subprocess
 import sys
 import time
@@ -22,7 +24,10 @@ from pathlib import Path
 
 COMMAND_TIMEOUT_S = 120.0
 DATABUND = (str(Path(sys.executable).parent / "databund"),)
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.S | re.M)
+_NAMED = re.compile(r"(?P<name>[A-Z]+)=\$\((?P<text>.+)\)", re.S)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$", re.S | re.M
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Command:
     words: tuple[str, ...]
     shown: tuple[str, ...]
     line: int
+    name: str | None = None
 
     @property
     def stays(self) -> bool:
@@ -71,10 +77,11 @@ def commands(text: str) -> list[Command]:
     found = []
     for block in blocks(text, "console"):
         for match in re.finditer(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n)*)", block.code, flags=re.M):
-            words = tuple(shlex.split(match[1].replace("\\\n", " "), comments=True))
+            named = _NAMED.fullmatch(match[1])
+            words = tuple(shlex.split((named["text"] if named else match[1]).replace("\\\n", " "), comments=True))
             if words and words[0] == "databund":
                 line = block.line + block.code.count("\n", 0, match.start())
-                found.append(Command(words, tuple(match[2].splitlines()), line))
+                found.append(Command(words, tuple(match[2].splitlines()), line, named["name"] if named else None))
     return found
 
 
@@ -93,12 +100,24 @@ def run_python(text: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def write_files(text: str, folder: Path) -> None:
+    """Write the page's blocks that say they are files into the folder."""
+    for match in _FENCE.finditer(text):
+        if named := re.search(r"\bfile=([\w.-]+)", match["info"]):
+            (folder / named[1]).write_text(match["code"], encoding="utf-8")
+
+
 def run_console(text: str, folder: Path, databund: Sequence[str] = DATABUND) -> None:
     """Run the page's ``$ databund`` commands in the folder. Raises AssertionError where the output is not as shown."""
+    write_files(text, folder)
+    kept: dict[str, str] = {}
     with contextlib.ExitStack() as running:
         for command in commands(text):
-            words = [*databund, *(word for word in command.words[1:] if word != "&")]
-            _run_command(command, *running.enter_context(_started(words, folder)))
+            given = (string.Template(word).safe_substitute(kept) for word in command.words[1:] if word != "&")
+            process, output = running.enter_context(_started([*databund, *given], folder))
+            _run_command(command, process, output)
+            if command.name:
+                kept[command.name] = output().strip()
 
 
 def _run_command(command: Command, process: subprocess.Popen[bytes], output: Callable[[], str]) -> None:
@@ -125,7 +144,8 @@ def missing(shown: Sequence[str], output: str) -> str | None:
 
 def _environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABUND_", "XDG_"))}
-    return {**kept, "HOME": str(folder), "NO_COLOR": "1", "COLUMNS": "120"}
+    settled = {"HOME": str(folder), "NO_COLOR": "1", "COLUMNS": "120"}
+    return {**kept, **settled, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
 
 
 @contextlib.contextmanager

@@ -57,6 +57,18 @@ def test_console_output_is_compared(tmp_path: Path) -> None:
         pages.run_console("```console\n$ databund one\nran one\n$ databund two\nran three\n```\n", tmp_path, STAND_IN)
 
 
+def test_what_a_command_prints_can_be_kept(tmp_path: Path) -> None:
+    """A line that keeps a command's output under a name is run, and the name stands for it further down."""
+    pages.run_console(
+        "```console\n$ KEPT=$(databund key)\n$ databund $KEPT x\nran ran key x\n```\n", tmp_path, STAND_IN
+    )
+
+
+def test_a_block_can_be_a_file(tmp_path: Path) -> None:
+    """A block whose fence names a file lies in the folder before the page's commands run."""
+    pages.run_console("```csv file=a.csv\nx,y\n```\n```console\n$ databund a.csv\nx,y\n```\n", tmp_path, ("/bin/cat",))
+
+
 def test_a_failing_command_fails(tmp_path: Path) -> None:
     """A databund command that ends with an error fails the page even where no output is shown."""
     with pytest.raises(AssertionError, match="ended badly"):

@@ -12,20 +12,21 @@ from databund.cli.exits import Exit
 
 __all__ = ["choices", "guess", "page"]
 
-_WIDEST = 100
+_NARROWEST, _WIDEST = 60, 100
 _LABELS = 34
 Heading = Callable[[str], str]
 
 
-def page(path: tuple[str, ...], *, heading: Heading = str) -> str:
-    """The help of a command, of a topic, or of the whole for no words at all."""
+def page(path: tuple[str, ...], *, heading: Heading = str, width: int | None = None) -> str:
+    """The help of a command, of a topic, or of the whole for no words at all; by default as wide as the terminal."""
+    width = width or max(_NARROWEST, min(_WIDEST, get_terminal_size((_WIDEST, 24)).columns))
     command = find(path)
     if command is not None:
-        lines = _command_page(command, heading)
+        lines = _command_page(command, heading, width)
     elif path:
-        lines = _topic_page(path[0], heading)
+        lines = _topic_page(path[0], heading, width)
     else:
-        lines = _first_page(heading)
+        lines = _first_page(heading, width)
     return "\n".join(lines) + "\n"
 
 
@@ -43,7 +44,7 @@ def guess(path: tuple[str, ...], word: str) -> str:
     return f"Choose one: {', '.join(known)}." if path else "List the commands: databund --help"
 
 
-def _first_page(heading: Heading) -> Iterator[str]:
+def _first_page(heading: Heading, width: int) -> Iterator[str]:
     yield "databund: publish data, sell licenses to it, deliver it sealed, prove every step."
     yield ""
     yield f"{heading('Usage')}  databund COMMAND [ARGUMENTS] [OPTIONS]"
@@ -53,7 +54,9 @@ def _first_page(heading: Heading) -> Iterator[str]:
         for topic in TOPICS:
             if topic.section == section:
                 words = [command.words[-1] for command in within(topic.name) if len(command.words) > 1]
-                yield from _row(topic.name, f"{topic.about} ({', '.join(words)})" if words else topic.about, at=14)
+                yield from _row(
+                    topic.name, f"{topic.about} ({', '.join(words)})" if words else topic.about, at=14, width=width
+                )
     yield ""
     yield heading("First steps")
     yield "  databund demo                        # a whole trade on this machine, in seconds"
@@ -67,7 +70,7 @@ def _first_page(heading: Heading) -> Iterator[str]:
     yield "More of each: databund COMMAND --help. Every command takes --json, --home, --node, --key and --profile."
 
 
-def _topic_page(name: str, heading: Heading) -> Iterator[str]:
+def _topic_page(name: str, heading: Heading, width: int) -> Iterator[str]:
     topic = next(topic for topic in TOPICS if topic.name == name)
     yield topic.about
     yield ""
@@ -75,13 +78,13 @@ def _topic_page(name: str, heading: Heading) -> Iterator[str]:
     yield ""
     yield heading("Commands")
     for command in within(name):
-        yield from _row(command.words[-1], command.about, at=14)
+        yield from _row(command.words[-1], command.about, at=14, width=width)
     yield from _examples((example for command in within(name) for example in command.examples[:1]), heading)
     yield ""
     yield f"More of each: databund {name} COMMAND --help"
 
 
-def _command_page(command: Command, heading: Heading) -> Iterator[str]:
+def _command_page(command: Command, heading: Heading, width: int) -> Iterator[str]:
     from databund.cli.parser import ARGUMENTS, explanation, taken
 
     rows = taken(command)
@@ -89,7 +92,7 @@ def _command_page(command: Command, heading: Heading) -> Iterator[str]:
     if further := explanation(command):
         yield ""
         for paragraph in further.split("\n\n"):
-            yield from textwrap.wrap(paragraph, _width())
+            yield from textwrap.wrap(paragraph, width)
     arguments = [row.label for row in rows if row.section == ARGUMENTS]
     required = [row.label for row in rows if row.section != ARGUMENTS and row.required]
     yield ""
@@ -100,7 +103,7 @@ def _command_page(command: Command, heading: Heading) -> Iterator[str]:
         at = min(_LABELS, max(len(row.label) for row in rows if row.section == section) + 4)
         for row in rows:
             if row.section == section:
-                yield from _row(row.label, row.about, at=at)
+                yield from _row(row.label, row.about, at=at, width=width)
     yield from _examples(command.examples, heading)
 
 
@@ -112,14 +115,10 @@ def _examples(examples: Iterable[str], heading: Heading) -> Iterator[str]:
         yield from (f"  {example}" for example in listed)
 
 
-def _row(label: str, about: str, *, at: int) -> Iterator[str]:
-    wrapped = textwrap.wrap(about, _width() - at) or [""]
+def _row(label: str, about: str, *, at: int, width: int) -> Iterator[str]:
+    wrapped = textwrap.wrap(about, width - at) or [""]
     if len(label) + 4 > at:
         yield f"  {label}"
     else:
         yield f"  {label.ljust(at - 2)}{wrapped.pop(0)}".rstrip()
     yield from (" " * at + line for line in wrapped)
-
-
-def _width() -> int:
-    return max(60, min(_WIDEST, get_terminal_size((_WIDEST, 24)).columns))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_EVERY_INTERFACE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not bound to
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
 
 
 def serve(
@@ -59,6 +59,7 @@ def serve(
         origin=origin,
         fee=fee,
     )
+    _check_public(session.settings)
     signal.signal(signal.SIGTERM, _stop)
     with suppress(KeyboardInterrupt), _log(log_file):
         _serve(session)
@@ -89,16 +90,20 @@ def _operator(session: Session) -> Identity:
     return identity
 
 
-def _public_url(settings: Settings, port: int) -> str:
+def _check_public(settings: Settings) -> None:
+    """Raise `ConfigInvalid` when clients could not know how to reach the node."""
     from databund.errors import ConfigInvalid
 
-    if settings.public_url is not None:
-        return str(settings.public_url).rstrip("/")
-    if settings.host in _EVERY_INTERFACE:
+    if settings.public_url is None and settings.host in _EVERY_INTERFACE:
         raise ConfigInvalid(
-            f"{settings.host or 'An empty address'} means every interface, which is no URL that clients could name.",
+            f"{settings.host} means every interface, which is no URL that clients could name.",
             fix="Say where they reach the node: --public-url https://data.example.com",
         )
+
+
+def _public_url(settings: Settings, port: int) -> str:
+    if settings.public_url is not None:
+        return str(settings.public_url).rstrip("/")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
 
