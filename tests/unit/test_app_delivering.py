@@ -151,7 +151,7 @@ def test_the_same_request_at_once_is_one_use(market: Marketplace) -> None:
         ({"recipients": ["urn:example:hospital"]}, {}),
     ],
 )
-def test_a_denial_is_logged(market: Marketplace, conditions: dict[str, Any], declared: dict[str, str]) -> None:
+def test_a_denial_is_logged(market: Marketplace, conditions: dict[str, Any], declared: dict[str, Any]) -> None:
     """What the policy does not permit, or what nobody said, is denied; the decision is logged although it raises."""
     offer = market.bought(conditions).signed.offer
     before = market.kinds()
@@ -244,7 +244,7 @@ def test_a_recipient_is_an_age_recipient(market: Marketplace) -> None:
 
 
 @pytest.mark.parametrize("declared", [{"purpose": "x" * 70_000}, {"purpose": ""}, {"place": "Atlantis"}])
-def test_strange_declarations_are_refused(market: Marketplace, declared: dict[str, str]) -> None:
+def test_strange_declarations_are_refused(market: Marketplace, declared: dict[str, Any]) -> None:
     """A declaration that is no term, no place or far too long is refused as such, and costs nothing."""
     offer = market.bought(uses=1).signed.offer
     with pytest.raises(DocumentInvalid):

@@ -1,5 +1,7 @@
 """Publishing: what is listed is the provider's, can be delivered, and is withdrawn here and on the chain."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -209,7 +211,7 @@ def test_the_policy_is_the_one_signed(market: Marketplace) -> None:
     ],
 )
 def test_an_offer_is_for_a_registered_version(
-    market: Marketplace, change: dict[str, object], error: type[DatabundError]
+    market: Marketplace, change: dict[str, Any], error: type[DatabundError]
 ) -> None:
     """An offer of an unknown dataset or version, or of another version than its policy's, is refused."""
     market.publishing.register(PROVIDER.address, dataset(), wrapped_key=WRAPPED_KEY)

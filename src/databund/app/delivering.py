@@ -146,7 +146,7 @@ def _decide(
 def _settled_orders(tables: Tables, holder: Address, offer_id: OfferId) -> list[Order]:
     """The holder's orders of the offer, newest first.
 
-    None for a license that was bought directly on the chain, or came by a transfer.
+    There are none for a license that was bought directly on the chain, or came by a transfer.
     """
     unsettled = (OrderState.PLACED, OrderState.REFUSED)
     return [order for order in tables.orders.find(buyer=holder, offer_id=offer_id) if order.state not in unsettled]

@@ -46,7 +46,10 @@ class SigningIn:
         return message
 
     def sign_in(self, address: Address, message: str, *, signature: bytes) -> Token:
-        """Exchange a signed message for a token; the message is used up. Raises `SignInRequired`."""
+        """Exchange a signed message for a token; the message is used up.
+
+        Raises `SignatureInvalid`, or `SignInRequired`.
+        """
         now = self.clock()
         verify_message(message, signature, signer=address)
         if f"\n{address}\n" not in message:
