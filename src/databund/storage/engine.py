@@ -34,6 +34,8 @@ def translate_errors(engine: Engine, meaning: Callable[[BaseException], Databund
     """Let every error of the engine's driver surface as what it means, at the statement that met it."""
 
     def translate(context: ExceptionContext) -> None:
+        if context.is_pre_ping:
+            return  # SQLAlchemy is about to replace the connection.
         error = context.original_exception
         if isinstance(error, OverflowError | UnicodeError):
             _raise(InvalidInput("A number or a text cannot be stored.", fix="Use 64-bit numbers and Unicode."), error)
