@@ -9,6 +9,10 @@ def main() -> None:
     """Run the command that the process was started with, and end the process with its exit code."""
     import sys
 
-    from databund.cli.program import run
+    try:
+        from databund.cli.program import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the program was there to say more
+        code = 130
+    sys.exit(code)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["download", "list_", "publish", "search", "show"]
 
 _NAME_LENGTH = 64
+_MOST = 200
 
 
 def publish(
@@ -44,7 +45,7 @@ def publish(
     The data is encrypted on this machine; the node receives ciphertext, and the key wrapped for those who license it.
     Publishing again under the same name makes the next version. Without --price or --free nothing is offered yet.
     """
-    from databund.cli.views import offer_lines
+    from databund.cli.views import offer_lines, price
     from databund.errors import FileUnusable
     from databund.sdk.publication import Description
 
@@ -70,7 +71,7 @@ def publish(
         dataset = view.dataset
         lines = [f"Published {dataset.name}, version {dataset.version}: {_contents(dataset)}.", f"  dataset  {view.id}"]
         if offer is not None:
-            lines += ["", f"Offered for {currency.format(offer.signed.offer.unit_price)}:"]
+            lines += ["", f"Offered for {price(offer, currency)}:"]
             lines += offer_lines(offer, currency)
         session.screen.answer({"dataset": view, "offer": offer}, lines)
         if offer is None:
@@ -161,10 +162,11 @@ def download(
 def _show_found(session: Session, text: str, *, limit: int, mine: bool) -> None:
     from databund.cli.views import dataset_table
 
-    with session.client(signed_in=mine) as client:
-        found = client.search(text, limit=limit)
+    own = session.address_of(session.settings.key) if mine else None
+    with session.client() as client:
+        found = client.search(text, limit=_MOST if mine else limit)
         if mine:
-            found = [view for view in found if view.dataset.provider == client.identity.address]
+            found = [view for view in found if view.dataset.provider == own][:limit]
         empty = (
             f"Nothing holds every word of {text!r}."
             if text

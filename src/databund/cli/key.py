@@ -32,8 +32,12 @@ def new(
     One key is all a participant needs: from it come the account that pays and signs, the age recipient that
     deliveries are wrapped to, and, for a node, the key of its log. It lies in the home, locked by a passphrase.
     """
+    from databund.errors import AlreadyExists
+
     session = Session(options)
     name = name or session.settings.key
+    if name in {entry.name for entry in session.keystore.list()}:  # before anybody is asked for a passphrase
+        raise AlreadyExists(f"The home has a key {name!r} already.", fix="Choose another name: databund key new NAME")
     identity = session.new_keystore.new(name)
     _answer(session, name, identity, f"Made the key {name!r}.")
 

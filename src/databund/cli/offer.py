@@ -61,15 +61,14 @@ def list_(
     options: Options | None = None,
 ) -> None:
     """List the offers that can be bought."""
-    from databund.cli.references import find_dataset, open_offers
+    from databund.cli.references import find_dataset, offers, open_offers
     from databund.cli.views import offer_table
 
     session = Session(options)
-    with session.client(signed_in=mine) as client:
+    own = session.address_of(session.settings.key) if mine else None
+    with session.client() as client:
         chosen = None if dataset is None else find_dataset(client, dataset).id
-        found = client.offers(dataset=chosen, limit=200) if all_ else open_offers(client, chosen)
-        if mine:
-            found = [view for view in found if view.signed.offer.provider == client.identity.address]
+        found = (offers if all_ else open_offers)(client, chosen, provider=own)
         names = _names(client, found)
         empty = "No offers. Make one: databund offer create"
         session.screen.answer(found, offer_table(found, client.info.currency, names, empty=empty))
@@ -92,4 +91,6 @@ def show(offer: Annotated[str, Parameter(help=_OFFER)], /, *, options: Options |
 
 def _names(client: Client, offers: list[OfferView]) -> dict[str, str]:
     """The names of the datasets of these offers, by id."""
-    return {str(dataset): client.dataset(dataset).dataset.name for dataset in {o.signed.offer.dataset for o in offers}}
+    wanted = {view.signed.offer.dataset for view in offers}
+    known = {view.id: view for view in client.search("", limit=200)}
+    return {str(each): (known.get(each) or client.dataset(each)).dataset.name for each in wanted}

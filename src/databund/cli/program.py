@@ -39,6 +39,8 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
         command = find(_path(words))
+        if sys.stderr.isatty():
+            screen.note("")  # what was interrupted may have left a prompt on the line
         screen.fail(code="interrupted", what="Interrupted.", fix=AGAIN if command is None else command.again)
     except BrokenPipeError:
         # Nobody reads any more; the interpreter must not complain about it at exit either.

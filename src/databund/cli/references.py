@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from databund.cli.figures import short
-from databund.core.ids import Bytes32, DatasetId, OfferId, OrderId
+from databund.core.ids import Address, Bytes32, DatasetId, OfferId, OrderId
 from databund.core.messages import DatasetView, LicenseView, OfferView
 from databund.core.orders import Order
 from databund.errors import IdentifierInvalid, LicenseMissing, NotFound
@@ -20,7 +20,7 @@ from databund.errors import IdentifierInvalid, LicenseMissing, NotFound
 if TYPE_CHECKING:
     from databund.sdk.client import Client
 
-__all__ = ["dataset_of", "find_dataset", "find_license", "find_offer", "find_order", "open_offers"]
+__all__ = ["dataset_of", "find_dataset", "find_license", "find_offer", "find_order", "offers", "open_offers"]
 
 T = TypeVar("T")
 _SHORTEST = 6
@@ -42,10 +42,10 @@ def find_offer(client: Client, text: str, *, mine: bool = False) -> OfferView:
     if _WHOLE.fullmatch(text):
         return client.find_offer(OfferId.parse(text))
     own = client.identity.address if mine else None
-    found = [view for view in client.offers(provider=own, limit=_LOOKED_AT) if _begins(view.id, text)]
+    found = [view for view in offers(client, provider=own) if _begins(view.id, text)]
     if not found:
         for dataset in _named_so(client, text):
-            found += [view for view in open_offers(client, dataset.id) if own in (None, dataset.dataset.provider)]
+            found += open_offers(client, dataset.id, provider=own)
     view = _only(found, text, "offer", [_priced(client, view) for view in found], look="databund offer list")
     return client.find_offer(view.id)
 
@@ -58,8 +58,8 @@ def find_license(client: Client, text: str) -> tuple[LicenseView, OfferView]:
     pairs = [(view, client.find_offer(view.license.offer_id)) for view in owned]
     found = [pair for pair in pairs if _begins(pair[1].id, text)]
     if not found and _prefix(text):
-        offers = [offer for offer in client.offers(limit=_LOOKED_AT) if _begins(offer.id, text)]
-        found = [(view, offer) for offer in offers if (view := _held(client, offer.id))]
+        named = [offer for offer in offers(client) if _begins(offer.id, text)]
+        found = [(view, offer) for offer in named if (view := _held(client, offer.id))]
     if not found:
         datasets = {DatasetId.parse(text)} if _WHOLE.fullmatch(text) else {view.id for view in _datasets(client, text)}
         held = [pair for pair in pairs if pair[1].signed.offer.dataset in datasets]
@@ -81,10 +81,16 @@ def find_order(client: Client, text: str) -> Order:
     return client.order(order.id)
 
 
-def open_offers(client: Client, dataset: DatasetId | None = None) -> list[OfferView]:
+def offers(client: Client, dataset: DatasetId | None = None, *, provider: Address | None = None) -> list[OfferView]:
+    """The newest offers, withdrawn and ended ones included."""
+    return client.offers(dataset=dataset, provider=provider, limit=_LOOKED_AT)
+
+
+def open_offers(
+    client: Client, dataset: DatasetId | None = None, *, provider: Address | None = None
+) -> list[OfferView]:
     """The offers that can be bought now, newest first."""
-    now = time.time()
-    listed = client.offers(dataset=dataset, limit=_LOOKED_AT)
+    now, listed = time.time(), offers(client, dataset, provider=provider)
     return [view for view in listed if view.withdrawn_at is None and view.signed.offer.valid_until >= now]
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "offer_table",
     "order_lines",
     "order_table",
+    "price",
 ]
 
 
@@ -70,7 +71,7 @@ def offer_table(views: Iterable[OfferView], currency: Currency, names: dict[str,
     rows = (
         (
             short(view.id),
-            currency.format(view.signed.offer.unit_price),
+            price(view, currency),
             term(view.signed.offer.duration_s),
             view.signed.offer.uses or "any",
             _status(view),
@@ -89,7 +90,7 @@ def offer_lines(view: OfferView, currency: Currency, name: str | None = None) ->
             ("offer", view.id),
             ("dataset", f"{name} ({offer.dataset})" if name else offer.dataset),
             ("provider", offer.provider),
-            ("price", f"{currency.format(offer.unit_price)} for each unit"),
+            ("price", f"{price(view, currency)} for each unit" if offer.unit_price else "free"),
             ("term", term(offer.duration_s)),
             ("uses", plural(offer.uses, "download") if offer.uses else "any number"),
             ("supply", plural(offer.supply, "unit") if offer.supply else "any number"),
@@ -100,6 +101,12 @@ def offer_lines(view: OfferView, currency: Currency, name: str | None = None) ->
             ("terms", f"{offer.terms_hash} (SHA-256 of the policy)"),
         )
     )
+
+
+def price(view: OfferView, currency: Currency) -> str:
+    """The price of one unit of an offer, or ``free``."""
+    amount = view.signed.offer.unit_price
+    return currency.format(amount) if amount else "free"
 
 
 def license_table(pairs: Iterable[tuple[LicenseView, str]]) -> Iterator[str]:
