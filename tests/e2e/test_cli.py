@@ -293,11 +293,12 @@ def test_a_home_of_a_newer_version(market: Market, tmp_path: Path) -> None:
 
 
 def test_a_node_ends_when_it_is_told(tmp_path: Path) -> None:
-    """SIGTERM ends a node with 0; the next one on the home is the same exchange."""
+    """SIGTERM and Ctrl-C end a node with 0; the next one on the home is the same exchange."""
     told = []
-    for _ in range(2):
+    for number in (signal.SIGTERM, signal.SIGINT):
         with serving(tmp_path, "shop") as (process, node):
             told.append((node["operator"], node["log_key"]))
-        assert process.returncode == Exit.OK
+            process.send_signal(number)
+            assert process.wait(READY_S) == Exit.OK
 
     assert told[0] == told[1]
