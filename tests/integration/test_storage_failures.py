@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from databund.core.orders import Order
-from databund.errors import InvalidInput, StoreCorrupt, StoreFull, StoreUnavailable
+from databund.errors import DocumentInvalid, InvalidInput, StoreCorrupt, StoreFull, StoreUnavailable
 from databund.storage import sqlite
 from databund.storage.database import SqlDatabase
 from databund.storage.turns import Turns
@@ -137,6 +138,26 @@ def test_an_impossible_value_is_refused(path: Path, fresh_postgres_url: str, ord
             _add_order(database, order)
         _add_order(database, samples.order(9))
         database.close()
+
+
+def test_a_value_without_a_document_is_refused(path: Path) -> None:
+    """A value that has no canonical form is refused by its own name."""
+    database = SqlDatabase.open(f"sqlite:///{path}", create=False)
+    with pytest.raises(DocumentInvalid), database.write() as tables:
+        tables.catalog.add(samples.release(title="\ufffe"))
+    database.close()
+
+
+def test_a_damaged_value_is_named(path: Path) -> None:
+    """A stored document that cannot be read is called corrupt."""
+    database = SqlDatabase.open(f"sqlite:///{path}", create=False)
+    with database.write() as tables:
+        tables.catalog.add(samples.release())
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE releases SET descriptor = x'7b'")
+    with pytest.raises(StoreCorrupt), database.read() as tables:
+        tables.catalog.get(samples.dataset().id)
+    database.close()
 
 
 def test_an_absent_server_is_unavailable(tmp_path: Path) -> None:

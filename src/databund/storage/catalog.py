@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Select, column, func, select, table, update
 from sqlalchemy import text as sql
 
 from databund.core.datasets import Dataset
@@ -16,11 +16,8 @@ from databund.storage.tables import releases
 
 __all__ = ["SqlCatalog"]
 
-_MATCHES = {
-    "sqlite": "seq IN (SELECT rowid FROM catalog_words WHERE catalog_words MATCH :query)",
-    "postgresql": "array_to_tsvector(string_to_array(words, ' ')) @@ CAST(:query AS tsquery)",
-}
-_QUERIES = {"sqlite": fts5_query, "postgresql": tsquery}
+_NEWEST = select(releases.c.descriptor).where(releases.c.words.is_not(None))
+_INDEX = table("catalog_words", column("rowid"))
 
 
 class SqlCatalog:
@@ -73,25 +70,22 @@ class SqlCatalog:
         found = self._find(query)
         if found is None:
             raise NotFound(
-                f"There is no such version of dataset {dataset_id} here.", fix="Search the catalog: databund search"
+                f"There is no such version of dataset {dataset_id} here.",
+                fix="Search the catalog: databund dataset search",
             )
         return found
 
     def search(self, text: str, *, limit: int, offset: int = 0) -> Sequence[Dataset]:
         """Newest versions whose name, title, description or keywords hold every word (also Chinese); all for ""."""
-        query = select(releases.c.descriptor).where(releases.c.words.is_not(None))
-        dialect = self._connection.dialect.name
-        match = _QUERIES[dialect](text)
-        if match:
-            query = query.where(sql(_MATCHES[dialect]).bindparams(query=match))
-        return self._connection.scalars(query.order_by(releases.c.seq.desc()).limit(limit).offset(offset)).all()
+        found = _matching(text, self._connection.dialect.name)
+        return self._connection.scalars(found.limit(limit).offset(offset)).all()
 
-    def _find(self, query: Select[tuple[Dataset, bytes]]) -> Release | None:
+    def _find(self, query: Select[Dataset, bytes]) -> Release | None:
         row = self._connection.execute(query).first()
         return None if row is None else Release(row.descriptor, row.wrapped_key)
 
 
-def _versions(dataset_id: DatasetId) -> Select[tuple[Dataset, bytes]]:
+def _versions(dataset_id: DatasetId) -> Select[Dataset, bytes]:
     """The newest version first; only the first row is ever taken."""
     return (
         select(releases.c.descriptor, releases.c.wrapped_key)
@@ -99,6 +93,19 @@ def _versions(dataset_id: DatasetId) -> Select[tuple[Dataset, bytes]]:
         .order_by(releases.c.version.desc())
         .limit(1)
     )
+
+
+def _matching(text: str, dialect: str) -> Select[Dataset]:
+    """The newest versions that have every word of the text, newest first."""
+    match = tsquery(text) if dialect == "postgresql" else fts5_query(text)
+    if not match:
+        return _NEWEST.order_by(releases.c.seq.desc())
+    if dialect == "postgresql":
+        condition = sql("array_to_tsvector(string_to_array(words, ' ')) @@ CAST(:match AS tsquery)")
+        return _NEWEST.where(condition.bindparams(match=match)).order_by(releases.c.seq.desc())
+    # Led by the index, SQLite walks its matches from the newest and stops at the limit, however many there are.
+    led = _NEWEST.join(_INDEX, _INDEX.c.rowid == releases.c.seq).order_by(_INDEX.c.rowid.desc())
+    return led.where(sql("catalog_words MATCH :match").bindparams(match=match))
 
 
 def _searchable(dataset: Dataset) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from sqlalchemy import Engine, ExceptionContext, event
 
@@ -37,11 +36,9 @@ def translate_errors(engine: Engine, meaning: Callable[[BaseException], Databund
         if context.is_pre_ping:
             return  # SQLAlchemy is about to replace the connection.
         error = context.original_exception
-        if isinstance(error, OverflowError | UnicodeError):
-            _raise(InvalidInput("A number or a text cannot be stored.", fix="Use 64-bit numbers and Unicode."), error)
-        found = meaning(error)
+        found = _our_own(error) or meaning(error)
         if found is not None:
-            _raise(found, error)
+            raise found from error
 
     event.listen(engine, "handle_error", translate)
 
@@ -75,8 +72,13 @@ def broken_rule(error: BaseException) -> InvalidInput:
     return InvalidInput(f"The database refuses the record ({_first_line(error)}).", fix="Correct the named value.")
 
 
-def _raise(found: DatabundError, error: BaseException) -> NoReturn:
-    raise found from error
+def _our_own(error: BaseException) -> DatabundError | None:
+    """What a value says that has no stored form; SQLAlchemy would wrap it."""
+    if isinstance(error, DatabundError):
+        return type(error)(error.what, fix=error.fix)
+    if isinstance(error, OverflowError | UnicodeError):
+        return InvalidInput("A number or a text cannot be stored.", fix="Use 64-bit numbers and Unicode.")
+    return None
 
 
 def _first_line(error: BaseException) -> str:

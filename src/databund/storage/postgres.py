@@ -6,8 +6,6 @@ sees what the one before it committed. A reader sees one snapshot (REPEATABLE RE
 
 from __future__ import annotations
 
-import importlib.util
-
 from sqlalchemy import URL, Engine, create_engine
 
 from databund.errors import DatabundError, DependencyMissing
@@ -34,8 +32,12 @@ _CORRUPT = {"42", "XX"}  # tables that are missing or different, internal errors
 
 def open_postgres(url: URL) -> DatabaseEngine:
     """Connect to the database of the URL. Raises `DependencyMissing` without psycopg."""
-    if importlib.util.find_spec("psycopg") is None:
-        raise DependencyMissing("PostgreSQL needs psycopg.", fix="Install it: pip install 'databund[postgres]'")
+    try:
+        import psycopg  # noqa: F401  # SQLAlchemy imports it by name
+    except ImportError as error:
+        raise DependencyMissing(
+            f"PostgreSQL needs psycopg ({error}).", fix="Install it: pip install 'databund[postgres]'"
+        ) from error
     url = url.set(drivername="postgresql+psycopg")
     writer = _engine(url, pool_size=1, max_overflow=0)
     reader = _engine(url, pool_size=8, max_overflow=-1).execution_options(

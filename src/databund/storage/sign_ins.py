@@ -26,7 +26,9 @@ class SqlSignIns:
         for table in (challenges, tokens):
             self._connection.execute(delete(table).where(table.c.expires_at <= now))
         if not self._connection.execute(delete(challenges).where(challenges.c.digest == digest)).rowcount:
-            raise SignInRequired("The challenge is unknown, used, or too old.", fix="Sign in again: POST /sign-in/challenges")
+            raise SignInRequired(
+                "The challenge is unknown, used, or too old.", fix="Sign in again: POST /sign-in/challenges"
+            )
 
     def add_token(self, digest: bytes, address: Address, *, expires_at: int) -> None:
         """Remember a token by its hash."""

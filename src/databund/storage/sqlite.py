@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,21 +45,27 @@ _RULES = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMA
 
 def open_sqlite(path: Path, *, create: bool) -> DatabaseEngine:
     """Connect to the file, which only ``create`` makes (for its owner alone). Raises `NotFound`."""
-    if create:
-        _create(path)
-    elif not path.exists():
-        raise NotFound(f"There is no database at {path}.", fix="Check the path, or let it be created.")
+    _find(path, create=create)
     writer = _engine(path, _WRITER, pool_size=1, max_overflow=0)
     reader = _engine(path, _READER, pool_size=8, max_overflow=-1)
     return DatabaseEngine(writer, reader, begin_write=("BEGIN IMMEDIATE",), begin_read=("BEGIN",))
 
 
-def _create(path: Path) -> None:
+def _find(path: Path, *, create: bool) -> None:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path.exists():
+            return
+        if not create:
+            raise NotFound(f"There is no database at {path}.", fix="Check the path, or let it be created.")
+        # Closing a file drops the locks that SQLite has on it in this process, so it is closed before it has its name.
+        descriptor, blank = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(blank, path)
+        Path(blank).unlink()
     except OSError as error:
         raise StoreUnavailable(
-            f"The database {path} cannot be created ({error.strerror}).", fix="Check the folder and its permissions."
+            f"The database {path} cannot be reached ({error.strerror}).", fix="Check the folder and its permissions."
         ) from error
 
 
