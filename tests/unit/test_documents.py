@@ -112,3 +112,14 @@ def test_unknown_kinds_are_a_programming_error() -> None:
         documents.to_json(object())
     with pytest.raises(NotImplementedError):
         documents.from_json(complex, "1")
+
+
+def test_many_brackets_are_no_nesting() -> None:
+    """Brackets beside each other and inside strings do not count as nesting; the 65th level is refused among them."""
+    text = ['["', "[" * 600, '"],["\\"', "{" * 600, '",[]]']
+    flat = ("[" + ",".join(["[]"] * 600 + ["".join(text)]) + "]").encode()
+    assert canonical.parse(flat)
+    deep = flat[:-1] + b"," + b"[" * 64 + b"]" * 64 + b"]"
+    with pytest.raises(DocumentInvalid, match="nested deeper than 64 levels"):
+        canonical.parse(deep)
+    assert canonical.parse(flat[:-1] + b"," + b"[" * 63 + b"]" * 63 + b"]")

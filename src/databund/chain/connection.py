@@ -9,6 +9,7 @@ Source: https://ethereum.github.io/execution-apis.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,10 @@ from databund.core.ids import Address
 from databund.errors import ChainUnavailable
 
 __all__ = ["FINALIZED", "IMMEDIATE", "Connection", "Finality", "NodeRefusal", "Receipt", "http_provider"]
+
+# web3.py brings py_ecc, which sets Python's limit to 100,000 frames; so deep a JSON text overflows the C stack in any
+# parser of this process. The embedded chain needs 7,000.
+sys.setrecursionlimit(min(sys.getrecursionlimit(), 7_000))
 
 Receipt = Mapping[str, Any]
 """A receipt as JSON-RPC gives it: hexadecimal strings."""

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from json.encoder import encode_basestring
 from typing import NoReturn, TypeAlias
 
@@ -28,6 +29,8 @@ MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 7493 §2.2)."""
 
+_HARMLESS_NESTING = 500  # Half of Python's own recursion limit.
+_BETWEEN_BRACKETS = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?|[^"\[{\]}]++)++', re.DOTALL)
 _PLAIN_INTEGER_LIMIT = 1e21  # From here on ECMAScript writes an exponent, so no reader takes it for an integer.
 _FORBIDDEN = re.compile(  # Surrogates and noncharacters (RFC 7493 §2.1).
     "[\ud800-\udfff\ufdd0-\ufdef"
@@ -55,7 +58,9 @@ def parse(data: bytes) -> JsonValue:
     integer beyond ``MAX_INTEGER``, a surrogate or noncharacter, nesting beyond ``MAX_DEPTH``, trailing text.
     """
     try:
-        value: JsonValue = _DECODER.decode(data.decode())
+        text = data.decode()
+        _check_nesting(text)
+        value: JsonValue = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise _invalid(f"The document is not UTF-8 at byte {error.start}.") from error
     except json.JSONDecodeError as error:
@@ -159,6 +164,18 @@ def _check(value: JsonValue, depth: int) -> None:
             raise _too_deep()
         for item in value:
             _check(item, depth - 1)
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse what is nested too deeply before the recursive reader sees it.
+
+    Some libraries raise Python's recursion limit so far that the reader would overflow the C stack instead of raising.
+    """
+    if text.count("[") + text.count("{") <= _HARMLESS_NESTING:
+        return
+    steps = (1 if bracket in "[{" else -1 for bracket in _BETWEEN_BRACKETS.sub("", text))
+    if max(accumulate(steps), default=0) > MAX_DEPTH:
+        raise _too_deep()
 
 
 def _check_text(text: str) -> None:
