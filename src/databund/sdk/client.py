@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -153,8 +154,17 @@ class Client:
     # --- consumer ---
 
     def buy(self, offer_id: OfferId, *, units: int = 1, most: Amount | None = None) -> Order:
-        """Buy a license with one signature."""
-        return purchase.buy(
+        """Buy a license with one signature; buying again after it returned buys again."""
+        with self.buying(offer_id, units=units, most=most) as order:
+            return order
+
+    def buying(self, offer_id: OfferId, *, units: int = 1, most: Amount | None = None) -> AbstractContextManager[Order]:
+        """Buy a license with one signature, and finish with the order in the block.
+
+        Until the block has ended without an error, buying the same again gives this order and costs nothing: a program
+        that is killed while it records or shows the order is safe to run again.
+        """
+        return purchase.buying(
             self._connection,
             self.identity,
             self.info,
@@ -174,7 +184,25 @@ class Client:
         progress: Progress | None = None,
     ) -> tuple[Dataset, Delivery]:
         """Fetch, verify and open the dataset of a license into a folder."""
-        return download.download(
+        with self.downloading(
+            offer_id, destination, purpose=purpose, place=place, progress=progress
+        ) as dataset_and_delivery:
+            return dataset_and_delivery
+
+    def downloading(
+        self,
+        offer_id: OfferId,
+        destination: Path,
+        *,
+        purpose: str | None = None,
+        place: str | None = None,
+        progress: Progress | None = None,
+    ) -> AbstractContextManager[tuple[Dataset, Delivery]]:
+        """As `download`; until the block has ended without an error, the same delivery is found again.
+
+        So a program that is killed while it records or shows the delivery spends no second use when it runs again.
+        """
+        return download.downloading(
             self._connection,
             self.identity,
             self.info,

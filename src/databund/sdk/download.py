@@ -1,7 +1,8 @@
 """Download: the ciphertext by Range until it is whole, its root verified, the key released, the files opened.
 
 A cut connection or a killed client continues at the byte where it stopped. Nothing appears at the destination before
-every byte of the blob was verified against the content root that the offer commits to.
+every byte of the blob was verified against the content root that the offer commits to. The delivery is noted before it
+is asked for, and forgotten when whoever asked has heard of it, so that it costs one use however often it is tried.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from blake3 import blake3
@@ -28,7 +30,7 @@ from databund.sdk.connection import Connection
 from databund.sdk.pending import Pending
 from databund.sdk.purchase import check_offer
 
-__all__ = ["download"]
+__all__ = ["downloading"]
 
 _ATTEMPTS = 5
 _PAUSE_S = 0.3
@@ -37,7 +39,8 @@ _NO_SPACE = 28
 Progress = Callable[[str, int, int], None]
 
 
-def download(
+@contextmanager
+def downloading(
     connection: Connection,
     identity: Identity,
     info: NodeInfo,
@@ -49,9 +52,10 @@ def download(
     purpose: str | None = None,
     place: str | None = None,
     progress: Progress | None = None,
-) -> tuple[Dataset, Delivery]:
+) -> Iterator[tuple[Dataset, Delivery]]:
     """Fetch, verify and open the dataset that a license is for, into the folder ``destination``.
 
+    The same delivery is found again until the block has ended without an error.
     ``progress`` is called with ("download" or "open", bytes done, bytes in all). Raises what the node answers,
     `ContentMismatch` or `SealBroken` when the bytes are not the promised ones, `StoreFull`.
     """
@@ -61,9 +65,9 @@ def download(
     blob = _fetched(connection, dataset, workspace, progress)
     opened = None if progress is None else lambda done: progress("open", done, dataset.manifest.size)
     open_blob(blob, dataset.manifest, key, destination, progress=opened)
+    yield dataset, delivery
     pending.done(pending.delivery(offer_id, identity.address))
     blob.unlink()
-    return dataset, delivery
 
 
 def _promised(connection: Connection, offer_id: OfferId, info: NodeInfo) -> Dataset:

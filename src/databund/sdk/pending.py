@@ -20,7 +20,7 @@ T = TypeVar("T", OrderRequest, DeliveryRequest)
 
 
 class Pending:
-    """One folder of requests, each a file that is there before the request and gone after its answer."""
+    """One folder of requests, each a file that is there before the request and gone when its answer was heard."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,7 +51,7 @@ class Pending:
         temporary.replace(note)
 
     def done(self, note: Path) -> None:
-        """Forget a request whose answer arrived."""
+        """Forget a request whose answer was heard."""
         note.unlink(missing_ok=True)
 
 

@@ -1,12 +1,15 @@
 """Purchase: one signature buys a license.
 
-The signed order is written down before it is sent, so a client that dies in between finds the same order again.
+The signed order is written down before it is sent, and forgotten when whoever asked has heard of its outcome. A client
+that dies in between finds the same order again, and pays once.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from databund.core.amounts import Amount
 from databund.core.ids import Bytes32, Hex, OfferId
@@ -18,7 +21,7 @@ from databund.errors import AmountInvalid, IntegrityFailed, PaymentInvalid, Refu
 from databund.sdk.connection import Connection
 from databund.sdk.pending import Pending
 
-__all__ = ["buy", "check_offer"]
+__all__ = ["buying", "check_offer"]
 
 _VALID_S = 900
 _CLOCK_SKEW_S = 300
@@ -43,7 +46,8 @@ def check_offer(view: OfferView, offer_id: OfferId, info: NodeInfo) -> None:
         )
 
 
-def buy(
+@contextmanager
+def buying(
     connection: Connection,
     identity: Identity,
     info: NodeInfo,
@@ -52,10 +56,11 @@ def buy(
     units: int,
     pending: Pending,
     most: Amount | None = None,
-) -> Order:
+) -> Iterator[Order]:
     """Buy ``units`` of an offer, for at most ``most`` base units in all, and wait until the order is decided.
 
-    Raises what refused it; then nothing was paid.
+    The same purchase is found again until the block has ended without an error, and for as long as the order is not
+    decided. Raises what refused it; then nothing was paid.
     """
     note = pending.order(offer_id, identity.address, units)
     request = pending.read(note, OrderRequest)
@@ -68,10 +73,12 @@ def buy(
         # The node knows no such order, and this authorization was not used: it is safe to forget it.
         pending.done(note)
         raise
-    pending.done(note)
     if order.state is OrderState.REFUSED:
+        pending.done(note)
         raise PaymentInvalid(f"The order {order.id} was refused: {order.reason}", fix="Buy again.")
-    return order
+    yield order
+    if order.state is not OrderState.PLACED:
+        pending.done(note)
 
 
 def _signed(
