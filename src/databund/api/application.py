@@ -156,8 +156,8 @@ async def download(node: TheNode, root: FromPath[str]) -> ASGIApp:
     """A blob, whole or one range; public and immutable."""
     content_root = ContentRoot.parse(root)
 
-    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_blob(scope, send, content_root, node.objects)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_blob(scope, receive, send, content_root, node.objects)
 
     return answer
 

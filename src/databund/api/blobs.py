@@ -1,27 +1,35 @@
 """Sealed blobs over HTTP: upload once, download by Range from any byte.
 
 A blob is ciphertext, named by its content root, immutable and public: whoever lacks the key can do nothing with it, and
-any cache may hold it. A whole blob on the local disk is handed to the server's file sending; ranges are streamed.
+any cache may hold it. A blob on the local disk is read through one buffer: in place where it is in the page cache,
+which costs less than handing each piece between threads, and by a thread where the disk has to turn. (ASGI's
+``pathsend`` is slower in granian, and knows no ranges.) Nothing is read for a client that is gone.
 Source: RFC 9110 §14 (ranges), §13 (conditional requests).
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from io import FileIO
+from pathlib import Path
 from typing import Any
 
 from anyio import from_thread, to_thread
 from blake3 import blake3
 from litestar import Request
-from litestar.types import Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from databund.core.ids import ContentRoot
-from databund.errors import ContentMismatch
+from databund.errors import ContentMismatch, StoreCorrupt
 from databund.ports import Objects
 
 __all__ = ["send_blob", "store_blob"]
 
+_PIECE_BYTES = 2**20
+_IF_CACHED: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
 _RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -46,7 +54,7 @@ async def store_blob(request: Request[Any, Any, Any], root: ContentRoot, objects
     return await to_thread.run_sync(objects.put, str(root), pieces())
 
 
-async def send_blob(scope: Scope, send: Send, root: ContentRoot, objects: Objects) -> None:
+async def send_blob(scope: Scope, receive: Receive, send: Send, root: ContentRoot, objects: Objects) -> None:
     """Answer GET or HEAD for a blob, whole or one range. Raises `NotFound`."""
     size = await to_thread.run_sync(objects.size, str(root))
     tag = f'"{root}"'.encode()
@@ -72,14 +80,54 @@ async def send_blob(scope: Scope, send: Send, root: ContentRoot, objects: Object
     if scope.get("method") == "HEAD":
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
-    path = objects.path(str(root)) if span is None else None
-    if path is not None and "http.response.pathsend" in (scope.get("extensions") or {}):
-        await send({"type": "http.response.pathsend", "path": path})  # type: ignore[arg-type]  # an ASGI extension
-        return
+    path = objects.path(str(root))
+    pieces = _remote(objects, root, start, stop) if path is None else _local(path, start, stop)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # a server need not wait in send, least of all when the client is gone
+            if gone.done():
+                return
+    finally:
+        gone.cancel()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _remote(objects: Objects, root: ContentRoot, start: int, stop: int) -> AsyncIterator[bytes]:
     pieces = objects.read(str(root), start=start, stop=stop)
     while piece := await to_thread.run_sync(next, pieces, b""):
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        yield piece
+
+
+async def _local(path: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    buffer = memoryview(bytearray(min(_PIECE_BYTES, stop - start)))
+    with Path(path).open("rb", buffering=0) as file:
+        while start < stop:
+            part = buffer[: stop - start]
+            count = _read_cached(file, part, start)
+            if not count:
+                count = await to_thread.run_sync(os.preadv, file.fileno(), [part], start)
+            if not count:
+                raise StoreCorrupt(f"{path} ends at byte {start}.", fix="Restore the object from a backup.")
+            yield bytes(part[:count])
+            start += count
+
+
+def _read_cached(file: FileIO, part: memoryview, start: int) -> int:
+    """Read what the page cache has; 0 where it has nothing, or where the system cannot tell."""
+    if _IF_CACHED is None:
+        return 0
+    try:
+        return os.preadv(file.fileno(), [part], start, _IF_CACHED)
+    except OSError:
+        return 0
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 _UNSATISFIABLE = (-1, -1)
