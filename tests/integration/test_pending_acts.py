@@ -6,15 +6,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from databund.core.ids import OfferId
 from databund.sdk.client import Client
-from tests.nodes import ABOUT, NodeInProcess, node_in_process, table, terms
+from tests.nodes import ABOUT, URL, NodeInProcess, node_in_process, table, terms
 
 
 class Died(Exception):
     """What a client that is killed does not get to say."""
+
+
+class LosesOneAnswer(httpx.BaseTransport):
+    """Lets every request through, and loses the first answer to ``path``."""
+
+    def __init__(self, inner: httpx.BaseTransport, path: str) -> None:
+        self._inner, self._path, self.lost = inner, path, 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass it on."""
+        answer = self._inner.handle_request(request)
+        if request.url.path == self._path and not self.lost:
+            self.lost += 1
+            raise httpx.ReadError("lost")
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +80,12 @@ def test_a_delivery_nobody_heard_of_is_found_again(running: NodeInProcess, offer
     _, second = consumer.download(offer, tmp_path / "data")
     assert second == first
     assert consumer.license(consumer.identity.address, offer).spent == 1
+
+
+def test_a_lost_token_is_asked_for_again(running: NodeInProcess) -> None:
+    """When the answer to a sign-in is lost, the client signs in anew; its message counted once."""
+    inner = running.client()
+    transport = LosesOneAnswer(inner._connection._http._transport, "/sign-in/tokens")
+    client = Client(URL, home=running.folder / "lost", identity=inner.identity, transport=transport)
+    assert client.orders() == []
+    assert transport.lost == 1

@@ -122,7 +122,13 @@ class Connection:
     def _sign_in(self) -> Token:
         if self.identity is None:
             raise SignInRequired("This needs a key to sign in with.", fix="Make one: databund key new")
-        identity = self.identity
+        try:
+            return self._answer_challenge(self.identity)
+        except SignInRequired:
+            # A message counts once. When the answer to it was lost, sending it again is refused: take a new one.
+            return self._answer_challenge(self.identity)
+
+    def _answer_challenge(self, identity: Identity) -> Token:
         challenge = self.post("/sign-in/challenges", ChallengeRequest(identity.address), Challenge)
         if not challenge.message.startswith(f"{self._authority} wants you to sign in"):
             raise IntegrityFailed(
