@@ -57,7 +57,8 @@ class Publishing:
 
         Raises `NotOwner`, `NotFound` (no such blob), `ContentMismatch` (a blob of another size), `KeyInvalid` (the
         content key is not wrapped to this node), `SealBroken` (it is the key of another blob),
-        `DocumentInvalid` (a version is left out), or `AlreadyExists`.
+        `DocumentInvalid` (a version is left out), or `AlreadyExists` (this version has other content, or another
+        version has this content: an offer names its version by the content alone).
         """
         if actor != dataset.provider:
             raise NotOwner(f"{actor} cannot register a dataset of {dataset.provider}.", fix="Sign in as the provider.")
@@ -84,6 +85,7 @@ class Publishing:
                     f"Version {dataset.version} of {dataset.name} is registered with other content.",
                     fix=f"Publish it as version {newest + 1}.",
                 )
+            _check_new_content(tables.catalog, dataset)
             tables.catalog.add(release)
             self.auditor.append(
                 tables,
@@ -235,6 +237,17 @@ def _newest_version(catalog: Catalog, dataset: Dataset) -> int:
         return catalog.get(dataset.id).dataset.version
     except NotFound:
         return 0
+
+
+def _check_new_content(catalog: Catalog, dataset: Dataset) -> None:
+    try:
+        same = catalog.get(dataset.id, content_root=dataset.content_root).dataset
+    except NotFound:
+        return
+    raise AlreadyExists(
+        f"Version {same.version} of {dataset.name} has the content {dataset.content_root} already.",
+        fix="Publish the files again; sealed anew, they are another content.",
+    )
 
 
 def _find_listing(get: Callable[[OfferId], Listing], offer_id: OfferId) -> Listing | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from databund.core import canonical, documents
 from databund.core.datasets import Dataset
 from databund.core.events import Event, EventKind
+from databund.core.ids import ContentRoot, DatasetId
 from databund.core.messages import DatasetView, NodeInfo, OfferView
 from databund.core.orders import OrderEvent, OrderState, apply
 from databund.core.policies import Policy, reevaluate
@@ -163,7 +164,7 @@ class _Story:
     def __init__(self, members: _Members, report: Report) -> None:
         self._members = members
         self._report = report
-        self._datasets: dict[str, Dataset] = {}
+        self._datasets: dict[tuple[DatasetId, ContentRoot], Dataset] = {}
         self._policies: dict[str, Policy] = {}
 
     def add(self, entry: bytes) -> None:
@@ -187,12 +188,12 @@ class _Story:
         dataset = documents.decode(self._members.read(_document("dataset", descriptor)), Dataset)
         if documents.digest(dataset).hex() != descriptor:
             raise ProofInvalid(f"The descriptor {descriptor} of a dataset was changed.", fix=_DO_NOT_TRUST)
-        self._datasets[str(dataset.content_root)] = dataset
+        self._datasets[dataset.id, dataset.content_root] = dataset
 
     def _offer(self, offer_id: str) -> None:
         view = documents.decode(self._members.read(_document("offer", offer_id)), OfferView)
         offer = view.signed.offer
-        dataset = self._datasets.get(str(offer.content_root))
+        dataset = self._datasets.get((offer.dataset, offer.content_root))
         if str(offer.id) != offer_id or dataset is None:
             raise ProofInvalid(f"The offer {offer_id} was changed, or is of no dataset here.", fix=_DO_NOT_TRUST)
         self._policies[offer_id] = check_terms(offer, canonical.canonicalize(view.policy), dataset)
