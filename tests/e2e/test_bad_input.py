@@ -71,6 +71,12 @@ def balance(client: Client) -> int:
     return client.balance(client.identity.address).balance
 
 
+def last_entry(running: NodeInProcess) -> bytes:
+    """The newest entry of the node's log."""
+    with running.node.database.read() as tables:
+        return tables.log.entries(0, 10_000)[-1]
+
+
 def explains(error: DatabundError) -> bool:
     """Whether an error says what happened and what to do next."""
     return bool(error.what and error.fix) and error.code != DatabundError.code
@@ -313,6 +319,7 @@ def test_uses_used_up(running: NodeInProcess, tmp_path: Path) -> None:
     with pytest.raises(UsesExhausted) as refusal:
         consumer.download(offer.id, tmp_path / "second")
     assert explains(refusal.value)
+    assert b'"reason":"license.uses_exhausted"' in last_entry(running)
 
     consumer.buy(offer.id)
     assert consumer.download(offer.id, tmp_path / "second")[1].use == 2
@@ -328,9 +335,7 @@ def test_a_purpose_the_policy_does_not_allow(running: NodeInProcess, tmp_path: P
         consumer.download(offer.id, tmp_path, purpose="marketing")
 
     assert "marketing" in refusal.value.what
-    with running.node.database.read() as tables:
-        entries = tables.log.entries(0, 10_000)
-    assert b'"permitted":false' in entries[-1]
+    assert b'"permitted":false' in last_entry(running)
 
 
 # --- bytes -------------------------------------------------------------------------------------------------------

@@ -229,6 +229,16 @@ def test_an_upload_needs_a_sign_in_and_a_dataset_its_provider(running: NodeInPro
     assert (answer.status_code, answer.json()["code"]) == (403, "owner.required")
 
 
+def test_a_body_that_is_too_large_is_refused(running: NodeInProcess) -> None:
+    """Only an upload may be large; everything else is bounded, with and without an idempotency key."""
+    body = b'{"address": "' + b"0" * (17 * 2**20) + b'"}'
+
+    plain = running.http.post("/sign-in/challenges", content=body)
+    keyed = running.http.post("/sign-in/challenges", content=body, headers={"Idempotency-Key": "large"})
+
+    assert (plain.status_code, keyed.status_code) == (413, 400)
+
+
 def test_the_node_describes_itself(running: NodeInProcess) -> None:
     """OpenAPI lists every route; identifiers and amounts are strings with a pattern."""
     document = running.http.get("/schema/openapi.json").json()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from litestar import Litestar, Request, asgi, get, post, put, route
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -14,10 +17,11 @@ from litestar.params import FromPath, JSONBody
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.response import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
+from structlog import get_logger
 
 from databund.api.blobs import send_blob, store_blob
 from databund.api.dependencies import Holder, PublicUrl, TheNode
-from databund.api.idempotency import idempotency
+from databund.api.idempotency import MAX_BODY_BYTES, idempotency
 from databund.api.problems import on_databund_error, on_http_error, on_surprise
 from databund.api.schema import IdentifierSchemas
 from databund.api.trade import (
@@ -40,6 +44,7 @@ from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_entries, p
 
 __all__ = ["create_application"]
 
+_HEAL_S = 15.0
 _NO_STORE = {"Cache-Control": "no-store"}
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _BRIEF = {"Cache-Control": "no-cache"}
@@ -59,6 +64,15 @@ def create_application(
 
     def give_public_url() -> str:
         return public_url
+
+    @asynccontextmanager
+    async def healing(_application: Litestar) -> AsyncIterator[None]:
+        task = asyncio.create_task(_heal(node))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     handlers: list[Any] = [
         node_info,
@@ -104,7 +118,8 @@ def create_application(
         ),
         on_shutdown=[] if on_shutdown is None else [on_shutdown],
         state=None,
-        request_max_body_size=None,
+        request_max_body_size=MAX_BODY_BYTES,
+        lifespan=[healing],
         logging_config=None,
     )
 
@@ -145,7 +160,7 @@ def sign_in(node: TheNode, data: JSONBody[SignInRequest]) -> Response[Token]:
     return Response(token, status_code=201, headers=_NO_STORE)
 
 
-@put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201)
+@put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201, request_max_body_size=None)
 async def upload(request: Request[Any, Any, Any], node: TheNode, holder: Holder, root: FromPath[str]) -> dict[str, int]:  # noqa: ARG001
     """Store a blob under its content root; the upload is refused when the bytes have another."""
     return {"size": await store_blob(request, ContentRoot.parse(root), node.objects)}
@@ -194,6 +209,16 @@ def _bundle(tables: Tables, asked: EntryBundle) -> bytes:
     if len(entries) < asked.width:
         raise NotFound(f"The log has no {asked.path} yet.", fix="Fetch the checkpoint first.")
     return format_entries(entries)
+
+
+async def _heal(node: Node) -> None:
+    """Bring on, again and again, what the chain did not decide while somebody waited."""
+    while True:
+        await asyncio.sleep(_HEAL_S)
+        try:
+            await to_thread.run_sync(node.purchasing.resume)
+        except Exception as error:  # noqa: BLE001  # a worker's loop goes on
+            get_logger("databund.api").error("healing.failed", error=type(error).__name__, reason=str(error))
 
 
 def _holder(request: Request[Any, Any, Any], node: TheNode) -> Address:

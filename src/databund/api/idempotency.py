@@ -27,7 +27,8 @@ from databund.ports import Database
 
 __all__ = ["MAX_BODY_BYTES", "idempotency"]
 
-MAX_BODY_BYTES = 2**20
+MAX_BODY_BYTES = 16 * 2**20
+"""How much any request but an upload may hold; a manifest of 100,000 files fits."""
 _KEY_LIMIT = 255
 
 
@@ -101,7 +102,7 @@ async def _body(receive: Receive) -> bytes:
             return body
         body += message["body"]
         if len(body) > MAX_BODY_BYTES:
-            raise InvalidInput("The request is larger than 1 MiB.", fix="Upload data with PUT /blobs/{root}.")
+            raise InvalidInput("The request is larger than 16 MiB.", fix="Upload data with PUT /blobs/{root}.")
         if not message["more_body"]:
             return body
 

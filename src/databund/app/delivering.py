@@ -15,13 +15,14 @@ from databund.core import canonical
 from databund.core.deliveries import Delivery
 from databund.core.events import Event, EventKind
 from databund.core.ids import Address, OfferId
+from databund.core.licenses import License
 from databund.core.messages import DeliveryRequest
 from databund.core.orders import Order, OrderEvent, OrderState
 from databund.core.policies import Action, Decision, Facts, Request, evaluate, parse_policy
 from databund.core.terms import party_of
 from databund.crypto.identities import Identity
 from databund.crypto.wrapping import AgeRecipient, unwrap, wrap
-from databund.errors import AlreadyExists, PolicyDenied, PolicyInvalid
+from databund.errors import AlreadyExists, Denied, PolicyDenied, PolicyInvalid
 from databund.ports import Database, Ledger, Listing, Tables
 
 __all__ = ["Delivering"]
@@ -46,26 +47,37 @@ class Delivering:
         `AlreadyExists` (the id belongs to another delivery).
         """
         license_ = self.ledger.license(holder, request.offer_id)
-        now = self.clock()
         with self.database.write() as tables:
-            known = tables.deliveries.get(request.id)
-            if known is not None:
-                return _same(known, holder, request)
-            listing = tables.listings.get(request.offer_id)
-            spent = tables.deliveries.spent(holder, request.offer_id)
+            answer = self._answer(tables, license_, request, now=self.clock())
+        if isinstance(answer, Denied):
+            raise answer
+        return answer
+
+    def _answer(self, tables: Tables, license_: License, request: DeliveryRequest, *, now: int) -> Delivery | Denied:
+        """The delivery, or the denial to raise once its entry is committed."""
+        holder = license_.holder
+        known = tables.deliveries.get(request.id)
+        if known is not None:
+            return _same(known, holder, request)
+        listing = tables.listings.get(request.offer_id)
+        spent = tables.deliveries.spent(holder, request.offer_id)
+        try:
             license_.check_usable(now, spent=spent)
-            orders = _settled_orders(tables, holder, request.offer_id)
-            order = next((order for order in reversed(orders) if order.state is OrderState.LICENSED), None)
-            order = order or next(iter(orders), None)
-            elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
-            decision = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
-            self.auditor.append(tables, self._decided(decision, request, now))
-            if decision.permitted:
-                delivery = self._release(tables, listing, holder, request, use=spent + 1, order=order, now=now)
+        except Denied as denial:
+            # Strangers, who never had a license, leave no entry: keys cost nothing, and entries stay for ever.
+            if license_.units:
+                self.auditor.append(tables, self._denied(license_, denial, spent=spent, now=now))
+            return denial
+        orders = _settled_orders(tables, holder, request.offer_id)
+        order = next((order for order in reversed(orders) if order.state is OrderState.LICENSED), None)
+        order = order or next(iter(orders), None)
+        elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
+        decision = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
+        self.auditor.append(tables, self._decided(decision, request, now))
         if not decision.permitted:
             first = decision.denials[0]
-            raise PolicyDenied(first.sentence, fix=first.remedy)
-        return delivery
+            return PolicyDenied(first.sentence, fix=first.remedy)
+        return self._release(tables, listing, holder, request, use=spent + 1, order=order, now=now)
 
     def _release(
         self,
@@ -111,6 +123,21 @@ class Delivering:
             ),
         )
         return delivery
+
+    def _denied(self, license_: License, denial: Denied, *, spent: int, now: int) -> Event:
+        return Event(
+            EventKind.DENIED,
+            now,
+            str(self.identity.address),
+            {
+                "offer": str(license_.offer_id),
+                "reason": denial.code,
+                "units": license_.units,
+                "expiry": license_.expiry,
+                "uses": license_.uses,
+                "spent": spent,
+            },
+        )
 
     def _decided(self, decision: Decision, request: DeliveryRequest, now: int) -> Event:
         record = decision.record()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,18 +146,20 @@ def download(
     with session.client(signed_in=True) as client:
         _, offer = find_license(client, license_)
         target = Path(dataset_of(client, offer).dataset.name) if to is None else to.expanduser()
-        with session.screen.progress() as progress:
-            dataset, delivery = client.download(offer.id, target, purpose=purpose, place=place, progress=progress)
-        files = [target / file.path for file in dataset.manifest.files]
-        lines = [
-            f"Downloaded and verified {dataset.name}, version {dataset.version}: {_contents(dataset)}.",
-            *(f"  {path}  {size(file.size)}" for path, file in zip(files, dataset.manifest.files, strict=True)),
-        ]
-        answer = {"dataset": dataset, "offer": str(offer.id), "files": [str(path) for path in files]}
-        order = delivery.order_id
-        session.screen.answer({**answer, "use": delivery.use, "order": None if order is None else str(order)}, lines)
+        with ExitStack() as stack:
+            with session.screen.progress() as progress:
+                downloading = client.downloading(offer.id, target, purpose=purpose, place=place, progress=progress)
+                dataset, delivery = stack.enter_context(downloading)
+            files = [target / file.path for file in dataset.manifest.files]
+            lines = [
+                f"Downloaded and verified {dataset.name}, version {dataset.version}: {_contents(dataset)}.",
+                *(f"  {path}  {size(file.size)}" for path, file in zip(files, dataset.manifest.files, strict=True)),
+            ]
+            answer = {"dataset": dataset, "offer": str(offer.id), "files": [str(path) for path in files]}
+            order = None if delivery.order_id is None else str(delivery.order_id)
+            session.screen.answer({**answer, "use": delivery.use, "order": order}, lines)
         if order is not None:
-            session.screen.hint(f"Close the trade with its certificate: databund order certificate {str(order)[:10]}")
+            session.screen.hint(f"Close the trade with its certificate: databund order certificate {order[:10]}")
 
 
 def _show_found(session: Session, text: str, *, limit: int, mine: bool) -> None:

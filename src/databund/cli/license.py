@@ -40,17 +40,20 @@ def buy(
         most = None if max_price is None else currency.parse(max_price)
         view = find_offer(client, offer)
         name = dataset_of(client, view).dataset.name
-        order = client.buy(view.id, units=units, most=most)
-        owned = client.license(client.identity.address, view.id)
-        if order.state is OrderState.PLACED:
-            lines = [
-                "Ordered; the chain has not decided yet. Look again: databund order show",
-                *order_lines(order, currency),
-            ]
-        else:
-            lines = [f"Bought a license of {name} for {currency.format(order.price)}.", *order_lines(order, currency)]
-            lines += ["", "Your license:", *license_lines(owned, name)]
-        session.screen.answer({"order": order, "license": owned}, lines)
+        with client.buying(view.id, units=units, most=most) as order:
+            owned = client.license(client.identity.address, view.id)
+            if order.state is OrderState.PLACED:
+                lines = [
+                    "Ordered; the chain has not decided yet. Look again: databund order show",
+                    *order_lines(order, currency),
+                ]
+            else:
+                lines = [
+                    f"Bought a license of {name} for {currency.format(order.price)}.",
+                    *order_lines(order, currency),
+                ]
+                lines += ["", "Your license:", *license_lines(owned, name)]
+            session.screen.answer({"order": order, "license": owned}, lines)
         session.screen.hint(f"Get the data: databund dataset download {name}")
 
 

@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     LISTED = "offer.listed"
     WITHDRAWN = "offer.withdrawn"
     DECIDED = "decision.made"
+    DENIED = "delivery.denied"
     ORDERED = "order.placed"
     LICENSED = "order.licensed"
     REFUSED = "order.refused"
@@ -39,6 +40,7 @@ _SUBJECTS: dict[EventKind, frozenset[str]] = {
     EventKind.LISTED: frozenset({"offer", "dataset", "terms", "chain_id", "exchange"}),
     EventKind.WITHDRAWN: frozenset({"offer", "chain_transaction"}),
     EventKind.DECIDED: frozenset({"decision", "permitted", "offer"}),
+    EventKind.DENIED: frozenset({"offer", "reason", "units", "expiry", "uses", "spent"}),
     EventKind.ORDERED: frozenset({"order", "offer", "units", "price", "currency", "chain_transaction"}),
     EventKind.LICENSED: frozenset({"order", "offer", "chain_transaction", "block", "expiry"}),
     EventKind.REFUSED: frozenset({"order", "offer", "reason"}),
