@@ -54,7 +54,7 @@ http {{
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians in GB/s (10^9 bytes), ours over nginx's by the socket and by curl, and CPU seconds for each GB sent.
+    """Medians in GB/s (10^9 bytes), of ours over nginx's in the same round, and CPU seconds for each GB sent.
 
     What needs nginx or curl is None where they are not installed; ``missing`` names them.
     """
@@ -146,7 +146,10 @@ def _measure(ours: _Server, nginx: _Server | None, node: NodeProcess, *, mib: in
         return round(rates[name], 3) if name in rates else None
 
     def ratio(name: str, other: str) -> float | None:
-        return round(rates[name] / rates[other], 3) if other in rates else None
+        if other not in times:
+            return None
+        # Round by round, so that what slows the machine down for a while falls on both.
+        return round(median(theirs / own for own, theirs in zip(times[name], times[other], strict=True)), 3)
 
     return Figures(
         ratio_to_nginx=ratio("ours", "nginx"),
