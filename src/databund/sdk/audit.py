@@ -8,6 +8,7 @@ reads. Verifying uses nothing but the bundle and the key.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from databund.sdk.connection import Connection
 from databund.tlog.checkpoints import Checkpoint, open_checkpoint
 from databund.tlog.merkle import leaf_hash
 from databund.tlog.notes import VerifierKey, ed25519_verifier
-from databund.tlog.tiles import EntryBundle, Tile, TreeEdge, changed_tiles, parse_entries
+from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TreeEdge, changed_tiles, parse_entries
 
 __all__ = ["Report", "export", "verify"]
 
@@ -41,6 +42,8 @@ _MOVES = {
     EventKind.SETTLED: OrderEvent.SETTLE,
     EventKind.CERTIFIED: OrderEvent.CERTIFY,
 }
+# What `zipfile` raises for a damaged archive: unknown methods and versions, passwords, and streams that end or break.
+_DAMAGED = (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _DO_NOT_TRUST = "Do not rely on this copy; get the bundle again, and ask the operator."
 Progress = Callable[[str, int, int], None]
 
@@ -102,7 +105,7 @@ def verify(source: Path, *, key: str | None = None, progress: Progress | None = 
     try:
         with zipfile.ZipFile(source) as bundle:
             return _verified(_Members(bundle), key, progress)
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except _DAMAGED as error:
         if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
             raise FileUnusable(
                 f"{source} cannot be read.", fix="Name a bundle made by databund audit export."
@@ -111,13 +114,29 @@ def verify(source: Path, *, key: str | None = None, progress: Progress | None = 
 
 
 class _Members:
-    """The files in a bundle, read with a limit."""
+    """The files in a bundle, each there once, read with a limit."""
 
     def __init__(self, bundle: zipfile.ZipFile) -> None:
         self._bundle = bundle
+        names = Counter(bundle.namelist())
+        self._unread = set(names)
+        for name, times in names.items():
+            if times > 1:
+                raise ProofInvalid(f"{name[:200]!r} is in the bundle {times} times.", fix=_DO_NOT_TRUST)
+
+    def __len__(self) -> int:
+        return len(self._bundle.namelist())
+
+    def check_all_read(self) -> None:
+        """Raise `ProofInvalid` when the bundle holds a file that was not verified."""
+        if self._unread:
+            raise ProofInvalid(
+                f"{min(self._unread)[:200]!r} is in the bundle, but nothing in the log names it.", fix=_DO_NOT_TRUST
+            )
 
     def read(self, name: str) -> bytes:
         try:
+            self._unread.discard(name)
             if self._bundle.getinfo(name).file_size > _MEMBER_LIMIT:
                 raise ProofInvalid(f"{name} in the bundle is too large.", fix=_DO_NOT_TRUST)
             return self._bundle.read(name)
@@ -133,6 +152,8 @@ def _verified(members: _Members, key: str | None, progress: Progress | None) -> 
     report = Report(
         origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), trusted_key=key is not None
     )
+    if checkpoint.size > TILE_WIDTH * len(members):
+        raise ProofInvalid(f"The bundle lacks most of the {checkpoint.size} entries.", fix=_DO_NOT_TRUST)
     final = set(changed_tiles(0, checkpoint.size))
     edge, story = TreeEdge(), _Story(members, report)
     for entries in _entries(members, final):
@@ -150,6 +171,7 @@ def _verified(members: _Members, key: str | None, progress: Progress | None) -> 
             f"The {checkpoint.size} entries do not hash to the signed root; at least one was changed.",
             fix=_DO_NOT_TRUST,
         )
+    members.check_all_read()
     return report
 
 
