@@ -28,7 +28,7 @@ from databund.crypto.identities import Identity
 __all__ = ["Figures", "run"]
 
 _MIB, _ROUNDS = 1024, 25
-_QUICK_MIB, _QUICK_ROUNDS = 512, 15
+_QUICK_MIB, _QUICK_ROUNDS = 512, 11
 _BUFFER = MIB
 _TIMEOUT_S = 60.0
 _NGINX = ("nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx")
