@@ -36,12 +36,9 @@ class Connection:
     def __init__(
         self, url: str, identity: Identity | None = None, *, transport: httpx.BaseTransport | None = None
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigInvalid(f"{url!r} is not the URL of a node.", fix="Write it like http://127.0.0.1:8750")
         self.url = url.rstrip("/")
         self.identity = identity
-        self._authority = parts.netloc
+        self._authority = _authority(url)
         self._token: Token | None = None
         self._http = httpx.Client(
             base_url=self.url,
@@ -160,3 +157,17 @@ class Connection:
             f"The node at {self.url} does not answer ({type(error).__name__}).",
             fix="Start it (databund serve), or check the URL; then run the same command again, nothing is lost.",
         )
+
+
+def _authority(url: str) -> str:
+    """Host and port of a node's URL. Raises `ConfigInvalid`, which shows no password."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(httpx.URL(url).host) and bool(parts.netloc.encode("idna"))
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if "@" in url:
+        raise ConfigInvalid("The URL of a node holds a user or a password.", fix="Leave out what stands before the @.")
+    if not usable:
+        raise ConfigInvalid(f"{url[:200]!r} is not the URL of a node.", fix="Write it like http://127.0.0.1:8750")
+    return parts.netloc

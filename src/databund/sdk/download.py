@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from blake3 import blake3
 
 from databund.core import canonical
@@ -25,7 +26,7 @@ from databund.core.terms import check_terms
 from databund.crypto.blobs import open_blob
 from databund.crypto.identities import Identity
 from databund.crypto.wrapping import unwrap
-from databund.errors import ContentMismatch, Denied, NodeUnreachable, StoreFull
+from databund.errors import ContentMismatch, Denied, NodeUnreachable, SignInRequired, StoreFull
 from databund.sdk.connection import Connection
 from databund.sdk.pending import Pending
 from databund.sdk.purchase import check_offer
@@ -100,8 +101,12 @@ def _released(
             place=place,
         )
         pending.write(note, request)
+    # What is declared counts for this attempt; a delivery that was made before is found by its id alone.
+    request = msgspec.structs.replace(request, purpose=purpose, place=place)
     try:
         return connection.post("/deliveries", request, Delivery, signed_in=True)
+    except SignInRequired:
+        raise  # It says nothing about the delivery, which may have been made before.
     except Denied:
         pending.done(note)
         raise

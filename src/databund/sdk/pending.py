@@ -13,6 +13,7 @@ from typing import TypeVar
 from databund.core import documents
 from databund.core.ids import Address, OfferId
 from databund.core.messages import DeliveryRequest, OrderRequest
+from databund.errors import DocumentInvalid, FileUnusable
 
 __all__ = ["Pending"]
 
@@ -34,11 +35,16 @@ class Pending:
         return self._folder / f"delivery-{holder}-{offer_id}.json"
 
     def read(self, note: Path, kind: type[T]) -> T | None:
-        """The noted request, or None. Raises `DocumentInvalid` for a file that is not one."""
+        """The noted request, or None. Raises `FileUnusable` for a file that is not one."""
         try:
             return documents.decode(note.read_bytes(), kind)
         except FileNotFoundError:
             return None
+        except (OSError, DocumentInvalid) as error:
+            raise FileUnusable(
+                f"{note}, which notes an act that may be under way, cannot be read.",
+                fix="Look whether it was done (databund order list, databund license list), then remove this file.",
+            ) from error
 
     def write(self, note: Path, request: OrderRequest | DeliveryRequest) -> None:
         """Note a request durably."""
