@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from litestar import Litestar, Request, asgi, get, post, put, route
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -20,9 +20,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from structlog import get_logger
 
 from databund.api.blobs import send_blob, store_blob
-from databund.api.dependencies import Holder, PublicUrl, TheNode
+from databund.api.dependencies import Holder, PublicUrl, TheNode, Uploads
 from databund.api.idempotency import MAX_BODY_BYTES, idempotency
-from databund.api.problems import on_databund_error, on_http_error, on_surprise
+from databund.api.problems import on_databund_error, on_http_error, on_surprise, on_too_deep
 from databund.api.schema import IdentifierSchemas
 from databund.api.trade import (
     AccountRoutes,
@@ -45,6 +45,7 @@ from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_entries, p
 __all__ = ["create_application"]
 
 _HEAL_S = 15.0
+_UPLOADS_AT_ONCE = 16
 _NO_STORE = {"Cache-Control": "no-store"}
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _BRIEF = {"Cache-Control": "no-cache"}
@@ -64,6 +65,12 @@ def create_application(
 
     def give_public_url() -> str:
         return public_url
+
+    # Whoever uploads slowly holds a thread for as long as it takes; so uploads have threads of their own.
+    uploads = CapacityLimiter(_UPLOADS_AT_ONCE)
+
+    def give_uploads() -> CapacityLimiter:
+        return uploads
 
     @asynccontextmanager
     async def healing(_application: Litestar) -> AsyncIterator[None]:
@@ -99,6 +106,7 @@ def create_application(
         dependencies={
             "node": Provide(give_node, sync_to_thread=False),
             "public_url": Provide(give_public_url, sync_to_thread=False),
+            "uploads": Provide(give_uploads, sync_to_thread=False),
             "holder": Provide(_holder, sync_to_thread=True),
         },
         middleware=[
@@ -108,6 +116,7 @@ def create_application(
         exception_handlers={
             DatabundError: on_databund_error,
             HTTPException: on_http_error,
+            RecursionError: on_too_deep,
             Exception: on_surprise,
         },
         plugins=[IdentifierSchemas()],
@@ -161,9 +170,15 @@ def sign_in(node: TheNode, data: JSONBody[SignInRequest]) -> Response[Token]:
 
 
 @put("/blobs/{root:str}", summary="Upload a sealed blob", tags=["blobs"], status_code=201, request_max_body_size=None)
-async def upload(request: Request[Any, Any, Any], node: TheNode, holder: Holder, root: FromPath[str]) -> dict[str, int]:  # noqa: ARG001
+async def upload(
+    request: Request[Any, Any, Any],
+    node: TheNode,
+    holder: Holder,  # noqa: ARG001  # asking for it makes the path need a sign-in
+    uploads: Uploads,
+    root: FromPath[str],
+) -> dict[str, int]:
     """Store a blob under its content root; the upload is refused when the bytes have another."""
-    return {"size": await store_blob(request, ContentRoot.parse(root), node.objects)}
+    return {"size": await store_blob(request, ContentRoot.parse(root), node.objects, uploads)}
 
 
 @route("/blobs/{root:str}", http_method=["GET", "HEAD"], summary="Download a sealed blob", tags=["blobs"])

@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from anyio import from_thread, to_thread
+from anyio import CapacityLimiter, from_thread, to_thread
 from blake3 import blake3
 from litestar import Request
 from litestar.types import Receive, Scope, Send
@@ -33,7 +33,9 @@ _IF_CACHED: int | None = getattr(os, "RWF_NOWAIT", None)  # Linux
 _RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 
 
-async def store_blob(request: Request[Any, Any, Any], root: ContentRoot, objects: Objects) -> int:
+async def store_blob(
+    request: Request[Any, Any, Any], root: ContentRoot, objects: Objects, uploads: CapacityLimiter
+) -> int:
     """Store the request's body as the blob ``root``, in constant memory, and return its size.
 
     Raises `ContentMismatch` when BLAKE3 of the body is another, `StoreFull` when there is no room;
@@ -51,7 +53,7 @@ async def store_blob(request: Request[Any, Any, Any], root: ContentRoot, objects
                 f"The upload has the content root 0x{hasher.hexdigest()}, not {root}.", fix="Upload it again."
             )
 
-    return await to_thread.run_sync(objects.put, str(root), pieces())
+    return await to_thread.run_sync(objects.put, str(root), pieces(), limiter=uploads)
 
 
 async def send_blob(scope: Scope, receive: Receive, send: Send, root: ContentRoot, objects: Objects) -> None:

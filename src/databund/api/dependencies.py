@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from anyio import CapacityLimiter
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from databund.app.node import Node
 from databund.core.ids import Address
 
-__all__ = ["Holder", "PublicUrl", "TheNode"]
+__all__ = ["Holder", "PublicUrl", "TheNode", "Uploads"]
 
 TheNode = NamedDependency[SkipValidation[Node]]
 """The node behind this application."""
@@ -18,3 +19,6 @@ Holder = NamedDependency[Address]
 
 PublicUrl = NamedDependency[str]
 """Where clients reach the node."""
+
+Uploads = NamedDependency[SkipValidation[CapacityLimiter]]
+"""The threads that uploads may hold."""

@@ -21,8 +21,9 @@ from litestar.types import (
     Scope,
     Send,
 )
+from structlog import get_logger
 
-from databund.errors import InvalidInput
+from databund.errors import DatabundError, InvalidInput
 from databund.ports import Database
 
 __all__ = ["MAX_BODY_BYTES", "idempotency"]
@@ -44,6 +45,8 @@ def idempotency(database: Database, clock: Callable[[], int]) -> Callable[[ASGIA
             if len(key) > _KEY_LIMIT:
                 raise InvalidInput("The Idempotency-Key is longer than 255 characters.", fix="Use a random UUID.")
             body = await _body(receive)
+            if body is None:
+                return
             asker = hashlib.sha256(_header(scope, b"authorization") or b"").hexdigest()
             request = hashlib.sha256(scope["path"].encode() + b"\n" + body).digest()
             answer = await to_thread.run_sync(_find, database, asker, key.decode("latin-1"), request)
@@ -89,17 +92,22 @@ def _find(database: Database, asker: str, key: str, request: bytes) -> tuple[int
 
 
 def _remember(database: Database, asker: str, key: str, request: bytes, status: int, body: bytes, now: int) -> None:
-    with database.write() as tables:
-        if tables.idempotency.answer(asker, key, request=request) is None:
-            tables.idempotency.remember(asker, key, request=request, status=status, body=body, at=now)
+    """Keep an answer that was sent already, so that what prevents it is no longer an error of the request."""
+    try:
+        with database.write() as tables:
+            if tables.idempotency.answer(asker, key, request=request) is None:
+                tables.idempotency.remember(asker, key, request=request, status=status, body=body, at=now)
+    except DatabundError as error:
+        get_logger("databund.api").warning("idempotency.answer_not_kept", code=error.code)
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when the client is gone before its end."""
     body = b""
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return body
+            return None
         body += message["body"]
         if len(body) > MAX_BODY_BYTES:
             raise InvalidInput("The request is larger than 16 MiB.", fix="Upload data with PUT /blobs/{root}.")

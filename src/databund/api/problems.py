@@ -26,7 +26,7 @@ from databund.errors import (
     Unavailable,
 )
 
-__all__ = ["MEDIA_TYPE", "on_databund_error", "on_http_error", "on_surprise", "status_of"]
+__all__ = ["MEDIA_TYPE", "on_databund_error", "on_http_error", "on_surprise", "on_too_deep", "status_of"]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -63,6 +63,11 @@ def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Res
         return _problem(400, code="document.invalid", detail=detail, fix="Compare it with /schema/openapi.json.")
     code = "thing.not_found" if error.status_code == 404 else f"http.{error.status_code}"
     return _problem(error.status_code, code=code, detail=error.detail, fix="Look up the path in /schema/openapi.json.")
+
+
+def on_too_deep(_request: Request[Any, Any, Any], _error: RecursionError) -> Response[bytes]:
+    """Answer a body that is nested deeper than the JSON reader goes."""
+    return _problem(400, code="document.invalid", detail="The request is nested too deeply.", fix="Send flatter JSON.")
 
 
 def on_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
