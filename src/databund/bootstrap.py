@@ -61,7 +61,9 @@ def open_home(home: Path) -> Path:
         if not marker.exists():
             _write_new(marker, json.dumps({"format": HOME_FORMAT}).encode())
         found = json.loads(marker.read_bytes())["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if type(found) is not int:
+            raise ValueError(f"{marker} names no format")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileUnusable(
             f"The home folder {home} cannot be used: {error}.", fix="Name another one with --home."
         ) from error
@@ -273,7 +275,10 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _write_new(path: Path, data: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    temporary.write_bytes(data)
+    with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 

@@ -43,7 +43,10 @@ def _text(value: str) -> str:
 
 
 def _path(value: str) -> Path:
-    return Path(_text(value)).expanduser()
+    try:
+        return Path(_text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError("nobody of that name has a home") from error
 
 
 def _port(value: str) -> int:
@@ -110,9 +113,17 @@ class Settings:
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """The file with the profiles: ``DATABUND_CONFIG``, or ``config.toml`` in the user's configuration folder."""
+    """The file with the profiles: ``DATABUND_CONFIG``, or ``config.toml`` in the user's configuration folder.
+
+    Raises `ConfigInvalid`.
+    """
     if named := environment.get("DATABUND_CONFIG"):
-        return Path(named).expanduser()
+        try:
+            return _path(named)
+        except ValueError as error:
+            raise ConfigInvalid(
+                f"DATABUND_CONFIG cannot be {named!r}: {error}.", fix="Name the file with your profiles."
+            ) from error
     from platformdirs import user_config_path
 
     return user_config_path("databund") / "config.toml"
