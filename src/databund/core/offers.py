@@ -30,6 +30,7 @@ __all__ = [
 
 _LARGEST = 2**53 - 1  # what every JSON reader keeps exact; the smart contract takes 64 bits
 _MOST_UNITS = 2**32
+_MOST_SPLITS = 16  # whoever relays a sale pays the gas of every split
 WHOLE_BASIS_POINTS = 10_000
 
 _SPLIT_TYPE = "Split(address account,uint16 basisPoints)"
@@ -105,6 +106,11 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             sum(split.basis_points for split in self.splits) > WHOLE_BASIS_POINTS
         ):
             raise OfferInvalid("The offer's splits exceed the price.", fix="Keep their sum at or below 10000.")
+        if len(self.splits) > _MOST_SPLITS:
+            raise OfferInvalid(
+                f"The offer has {len(self.splits)} splits.",
+                fix=f"Pay at most {_MOST_SPLITS} accounts besides yourself.",
+            )
         if self.uses and self.transferable:
             raise OfferInvalid(
                 "An offer with counted uses cannot be transferable: uses are metered for each holder.",
