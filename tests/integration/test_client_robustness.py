@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from databund.core.ids import OfferId
-from databund.errors import ConfigInvalid, DocumentInvalid, FileUnusable, SignInRequired
+from databund.errors import ConfigInvalid, DocumentInvalid, FileUnusable, NodeUnreachable, SignInRequired
 from databund.sdk.client import Client
 from tests.nodes import ABOUT, URL, NodeInProcess, node_in_process, table, terms
 
@@ -27,6 +27,21 @@ class RefusesSignIns(httpx.BaseTransport):
             return self._inner.handle_request(request)
         problem = {"code": "sign_in.required", "detail": "The challenge is too old.", "fix": "Sign in again."}
         return httpx.Response(401, json=problem, request=request)
+
+
+class Floods(httpx.BaseTransport):
+    """Answers with zeros that end only long after the limit, and counts the pieces that were taken."""
+
+    taken = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send up to 1 GiB."""
+        return httpx.Response(200, content=self._pieces(), request=request)
+
+    def _pieces(self) -> Iterator[bytes]:
+        for _ in range(1024):
+            self.taken += 1
+            yield bytes(2**20)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +104,15 @@ def test_what_is_no_url_is_refused(url: str, tmp_path: Path) -> None:
     """A URL that no node can have is an error of ours, before anything is sent."""
     with pytest.raises(ConfigInvalid, match="is not the URL of a node"):
         Client(url, home=tmp_path)
+
+
+def test_a_flood_is_cut_off(tmp_path: Path) -> None:
+    """A node that answers without end is left at the limit, with little more than that in memory."""
+    transport = Floods()
+    with pytest.raises(NodeUnreachable, match="too much"):
+        _ = Client(URL, home=tmp_path, transport=transport).info
+
+    assert transport.taken <= 66
 
 
 def test_a_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:

@@ -93,13 +93,23 @@ class Connection:
 
         def attempt() -> httpx.Response:
             authorization = self._authorization() if signed_in else {}
-            answer = self._http.request(method, path, headers=headers | authorization, **options)
+            answer = self._answer(method, path, headers=headers | authorization, **options)
             if answer.status_code == 401 and signed_in and self._token is not None:
                 self._token = None
-                answer = self._http.request(method, path, headers=headers | self._authorization(), **options)
+                answer = self._answer(method, path, headers=headers | self._authorization(), **options)
             return self._checked(answer)
 
         return self._attempt(attempt)
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The status and the whole body, read up to the limit, however much is sent or compressed into it."""
+        body = bytearray()
+        with self._http.stream(method, path, **options) as answer:
+            for piece in answer.iter_bytes():
+                body += piece
+                if len(body) > _ANSWER_LIMIT:
+                    raise NodeUnreachable(f"{self.url} answered with too much.", fix="Check the URL.")
+        return httpx.Response(answer.status_code, content=bytes(body))
 
     def _attempt(self, act: Callable[[], httpx.Response]) -> httpx.Response:
         for left in reversed(range(_ATTEMPTS)):
@@ -148,8 +158,6 @@ class Connection:
         raise by_code(code)(what, fix=fix)
 
     def _document(self, answer: httpx.Response, kind: type[T]) -> T:
-        if len(answer.content) > _ANSWER_LIMIT:
-            raise NodeUnreachable(f"{self.url} answered with too much.", fix="Check the URL.")
         return documents.decode(answer.content, kind)
 
     def _unreachable(self, error: httpx.TransportError) -> NodeUnreachable:
