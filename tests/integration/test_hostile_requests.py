@@ -90,6 +90,20 @@ def test_raced_requests_under_one_key_are_all_answered(running: NodeInProcess) -
     assert _balance(running, account) == sum(answer.status_code == 201 for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/orders", {}), ("/rpc", {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}), ("/deliveries", {})],
+)
+def test_what_did_nothing_is_not_kept(running: NodeInProcess, path: str, body: object) -> None:
+    """Refusals and reads of the chain are answered anew under one key, so that strangers cannot fill the database."""
+    headers = {**JSON, "Idempotency-Key": f"nothing {path}"}
+
+    answers = [running.http.post(path, content=json.dumps(body), headers=headers) for _ in range(2)]
+
+    assert answers[0].content == answers[1].content
+    assert "idempotency-replayed" not in answers[1].headers
+
+
 @pytest.mark.parametrize("path", ["/sign-in/challenges", "/offers", "/orders"])
 def test_a_deep_body_is_a_bad_request(running: NodeInProcess, path: str) -> None:
     """JSON that is nested beyond what can be read is refused as such, not as a defect of the node."""

@@ -16,7 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath, JSONBody
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.response import Response
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import get_logger
 
 from databund.api.blobs import send_blob, store_blob
@@ -255,6 +255,12 @@ def _is_ours(kind: Any) -> bool:
 def _mounted(app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
     async def rpc(scope: Scope, receive: Receive, send: Send) -> None:
         """JSON-RPC of the embedded chain."""
-        await app(scope, receive, send)
+
+        async def send_fresh(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
+            await send(message)
+
+        await app(scope, receive, send_fresh)
 
     return rpc

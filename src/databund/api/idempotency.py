@@ -1,7 +1,8 @@
 """Idempotency keys: a POST that is sent again with the same ``Idempotency-Key`` gets the first answer again.
 
-Only answers that say what was done are kept: nothing of status 500 and above, and nothing marked ``no-store``. The
-use cases are idempotent by themselves, so a crash between act and answer does no harm.
+Only answers that say what was done are kept: no errors, and nothing marked ``no-store``; so a stranger cannot fill the
+database with requests that do nothing. The use cases are idempotent by themselves, so a crash between act and answer
+does no harm.
 Source: the IETF draft "The Idempotency-Key HTTP Header Field".
 """
 
@@ -75,7 +76,7 @@ class _Recorder:
 
     @property
     def worth_keeping(self) -> bool:
-        return self.status < 500 and self.status != 401 and not self._private and len(self.body) <= MAX_BODY_BYTES
+        return self.status < 400 and not self._private and len(self.body) <= MAX_BODY_BYTES
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
