@@ -126,12 +126,18 @@ class _GasMeter(GasMeter):
         if self._since_asked >= _ASK_EVERY_GAS:
             self._since_asked = 0
             self._go_on()
-        super().consume_gas(amount, reason)
+        if 0 <= amount <= self.gas_remaining:
+            self.gas_remaining -= amount
+        else:
+            super().consume_gas(amount, reason)
 
 
 class _Computation(PragueComputation):
     def _configure_gas_meter(self) -> GasMeter:
-        return _GasMeter(self.msg.gas, cast("_State", self.state).go_on)
+        meter = _GasMeter(self.msg.gas, cast("_State", self.state).go_on)
+        # Every instruction asks for gas: going to the meter directly saves a call each time.
+        self.consume_gas = meter.consume_gas  # type: ignore[method-assign]
+        return meter
 
 
 class _State(PragueState):
