@@ -44,6 +44,7 @@ Each class has a stable ``code``; each instance says what happened to which thin
     │   ├── ContentMismatch       content.mismatch
     │   ├── LedgerMismatch        ledger.mismatch
     │   ├── LogForked             log.forked
+    │   ├── NodeChanged           node.changed
     │   ├── ProofInvalid          log.proof_invalid
     │   ├── SealBroken            seal.broken
     │   ├── SignatureInvalid      signature.invalid
@@ -312,6 +313,12 @@ class LogForked(IntegrityFailed):
     """The log contradicts a checkpoint that was signed before."""
 
     code = "log.forked"
+
+
+class NodeChanged(IntegrityFailed):
+    """A node names another chain, exchange, currency or log key than when it was first met."""
+
+    code = "node.changed"
 
 
 class ProofInvalid(IntegrityFailed):

@@ -336,6 +336,8 @@ def test_a_purpose_the_policy_does_not_allow(running: NodeInProcess, tmp_path: P
 
     assert "marketing" in refusal.value.what
     assert b'"permitted":false' in last_entry(running)
+    # The log keeps no free text: what the policy does not name could say anything about anybody.
+    assert b"marketing" not in last_entry(running)
 
 
 # --- bytes -------------------------------------------------------------------------------------------------------

@@ -191,3 +191,24 @@ def test_a_node_that_is_everywhere_needs_a_name(home: Path, capsys: pytest.Captu
     """A node on every interface must be told its URL, because clients sign in to that; nothing is made before."""
     assert refusal(capsys, Exit.INVALID_INPUT, "serve", "--host", "::") == "config.invalid"
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown"),
+    [
+        ("DATABUND_DATABASE", "postgresql://me:hunter2@db.example/x?password=hunter2", "postgresql://…@db.example/x?…"),
+        ("DATABUND_CHAIN", "https://rpc.example/v1?key=hunter2", "https://rpc.example/v1?…"),
+        ("DATABUND_OBJECTS", "s3://bucket/prefix", "s3://bucket/prefix"),
+    ],
+)
+def test_config_show_hides_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, shown: str
+) -> None:
+    """`config show` prints no user, password or key that a URL holds, in neither form."""
+    monkeypatch.setenv(variable, value)
+
+    settings = answer(capsys, "config", "show")["settings"]
+    run(["config", "show"])
+
+    assert settings[variable.removeprefix("DATABUND_").lower()]["value"] == shown
+    assert "hunter2" not in capsys.readouterr().out

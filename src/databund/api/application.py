@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -45,6 +46,7 @@ from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_entries, p
 __all__ = ["create_application"]
 
 _HEAL_S = 15.0
+_THREADS = 64
 _UPLOADS_AT_ONCE = 16
 _NO_STORE = {"Cache-Control": "no-store"}
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -74,6 +76,8 @@ def create_application(
 
     @asynccontextmanager
     async def healing(_application: Litestar) -> AsyncIterator[None]:
+        # Whoever waits for the chain holds a thread; the default of a few would let buyers stop the catalog.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="handler"))
         task = asyncio.create_task(_heal(node))
         try:
             yield

@@ -7,7 +7,7 @@ to the holder; the decision (permit and deny) and the delivery leave their entri
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from databund.app.auditing import Auditor
@@ -18,7 +18,18 @@ from databund.core.ids import Address, OfferId
 from databund.core.licenses import License
 from databund.core.messages import DeliveryRequest
 from databund.core.orders import Order, OrderEvent, OrderState
-from databund.core.policies import Action, Decision, Facts, Request, evaluate, parse_policy
+from databund.core.policies import (
+    Action,
+    Constraint,
+    Decision,
+    Facts,
+    LeftOperand,
+    LogicalConstraint,
+    Policy,
+    Request,
+    evaluate,
+    parse_policy,
+)
 from databund.core.terms import party_of
 from databund.crypto.identities import Identity
 from databund.crypto.wrapping import AgeRecipient, unwrap, wrap
@@ -26,6 +37,8 @@ from databund.errors import AlreadyExists, Denied, PolicyDenied, PolicyInvalid
 from databund.ports import Database, Ledger, Listing, Tables
 
 __all__ = ["Delivering"]
+
+_UNDISCLOSED = "urn:databund:undisclosed"
 
 
 @dataclass(frozen=True)
@@ -72,10 +85,10 @@ class Delivering:
         order = next((order for order in reversed(orders) if order.state is OrderState.LICENSED), None)
         order = order or next(iter(orders), None)
         elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
-        decision = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
-        self.auditor.append(tables, self._decided(decision, request, now))
-        if not decision.permitted:
-            first = decision.denials[0]
+        decision, logged = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
+        self.auditor.append(tables, self._decided(logged, request, now))
+        if not (decision.permitted and logged.permitted):
+            first = (decision.denials or logged.denials)[0]
             return PolicyDenied(first.sentence, fix=first.remedy)
         return self._release(tables, listing, holder, request, use=spent + 1, order=order, now=now)
 
@@ -151,23 +164,42 @@ class Delivering:
 
 def _decide(
     listing: Listing, holder: Address, request: DeliveryRequest, *, use: int, elapsed: timedelta | None, now: int
-) -> Decision:
+) -> tuple[Decision, Decision]:
+    """The decision for the holder to read, and the same one for the log.
+
+    A purpose is free text, and what the policy does not name may say anything about anybody. For the log it is only
+    "undisclosed", which the policy treats alike.
+    """
     policy = parse_policy(canonical.parse(listing.policy))
     if policy.target is None:
         raise PolicyInvalid(f"The policy {policy.uid} has no single target.", fix="Ask the provider for a new offer.")
     party = party_of(holder, listing.signed.domain.chain_id)
-    return evaluate(
-        policy,
-        Request(action=Action.REPRODUCE, target=policy.target, assignee=party),
-        Facts(
-            purpose=request.purpose,
-            count=use,
-            elapsed_time=elapsed,
-            date_time=datetime.fromtimestamp(now, UTC),
-            recipient=party,
-            spatial=request.place,
-        ),
+    asked = Request(action=Action.REPRODUCE, target=policy.target, assignee=party)
+    facts = Facts(
+        purpose=request.purpose,
+        count=use,
+        elapsed_time=elapsed,
+        date_time=datetime.fromtimestamp(now, UTC),
+        recipient=party,
+        spatial=request.place,
     )
+    decision = evaluate(policy, asked, facts)
+    if facts.purpose is None or facts.purpose in _named_purposes(policy):
+        return decision, decision
+    return decision, evaluate(policy, asked, replace(facts, purpose=_UNDISCLOSED))
+
+
+def _named_purposes(policy: Policy) -> set[str]:
+    waiting: list[object] = [c for rule in (*policy.permissions, *policy.prohibitions) for c in rule.constraints]
+    named: set[str] = set()
+    while waiting:
+        constraint = waiting.pop()
+        if isinstance(constraint, LogicalConstraint):
+            waiting.extend(constraint.constraints)
+        elif isinstance(constraint, Constraint) and constraint.left_operand is LeftOperand.PURPOSE:
+            terms = constraint.right_operand
+            named.update(str(term) for term in (terms if isinstance(terms, tuple) else (terms,)))
+    return named
 
 
 def _settled_orders(tables: Tables, holder: Address, offer_id: OfferId) -> list[Order]:

@@ -25,7 +25,7 @@ def show(*, options: Options | None = None) -> None:
         "file": str(config_path()),
         "settings": {
             setting.name: {
-                "value": value if isinstance(value := values[setting.name], int | None) else str(value),
+                "value": value if isinstance(value := values[setting.name], int | None) else _shown(value),
                 "source": sources[setting.name],
                 "variable": setting.variable,
             }
@@ -39,4 +39,15 @@ def show(*, options: Options | None = None) -> None:
 
 
 def _shown(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else _without_secrets(str(value))
+
+
+def _without_secrets(text: str) -> str:
+    """A URL with neither user, password nor query; any other text as it is."""
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return text
+    rest, query, _ = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{scheme}://{'…@' if user or at else ''}{host}{slash}{path}{'?…' if query else ''}"

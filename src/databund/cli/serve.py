@@ -60,6 +60,7 @@ def serve(
         fee=fee,
     )
     _check_public(session.settings)
+    os.umask(0o077)  # whatever the node writes is its operator's alone
     signal.signal(signal.SIGTERM, _stop)
     with suppress(KeyboardInterrupt), _log(log_file):
         _serve(session)

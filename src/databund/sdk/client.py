@@ -35,6 +35,7 @@ from databund.crypto.identities import Identity
 from databund.errors import SignInRequired
 from databund.sdk import audit, download, publication, purchase, wallet
 from databund.sdk.connection import Connection
+from databund.sdk.known_nodes import KnownNodes
 from databund.sdk.pending import Pending
 from databund.sdk.publication import Description, OfferTerms
 
@@ -55,6 +56,7 @@ class Client:
         self._connection = Connection(url, identity, transport=transport)
         self._workspace = home / "work"
         self._pending = Pending(home / "pending")
+        self._known = KnownNodes(home / "known-nodes")
         self._info: NodeInfo | None = None
 
     def __enter__(self) -> Self:
@@ -67,9 +69,11 @@ class Client:
 
     @property
     def info(self) -> NodeInfo:
-        """What the node says of itself; asked once."""
+        """What the node says of itself; asked once. Raises `NodeChanged` when it said something else before."""
         if self._info is None:
-            self._info = self._connection.get("/.well-known/databund", NodeInfo)
+            info = self._connection.get("/.well-known/databund", NodeInfo)
+            self._known.check(self.url, info)
+            self._info = info
         return self._info
 
     @property

@@ -17,7 +17,7 @@ from databund.core.messages import NodeInfo, OfferView, OrderRequest
 from databund.core.offers import order_id, payment_digest, price_of
 from databund.core.orders import Order, OrderState, Purchase
 from databund.crypto.identities import Identity
-from databund.errors import AmountInvalid, IntegrityFailed, PaymentInvalid, Refused, WrongChain
+from databund.errors import AmountInvalid, IntegrityFailed, OfferInvalid, PaymentInvalid, Refused, WrongChain
 from databund.sdk.connection import Connection
 from databund.sdk.pending import Pending
 
@@ -30,7 +30,7 @@ _POLL_S = 0.2
 
 
 def check_offer(view: OfferView, offer_id: OfferId, info: NodeInfo) -> None:
-    """Raise unless the view is the offer that was asked for, made for this node's chain.
+    """Raise unless the view is the offer that was asked for, made for this node's chain and currency.
 
     The provider's signature is checked by the smart contract, which takes no money for a forged one.
     """
@@ -43,6 +43,11 @@ def check_offer(view: OfferView, offer_id: OfferId, info: NodeInfo) -> None:
             f"The offer {offer_id} is signed for chain {view.signed.domain.chain_id}, the node is on "
             f"{info.domain.chain_id}.",
             fix="Buy it at the node it was made for.",
+        )
+    if view.signed.offer.currency != info.currency.address:
+        raise OfferInvalid(
+            f"The offer {offer_id} is priced in {view.signed.offer.currency}, not in {info.currency.symbol}.",
+            fix="Do not buy it; ask the provider for an offer in the exchange's currency.",
         )
 
 
