@@ -1,6 +1,7 @@
 """Terms: one signature covers price, policy, dataset version and bytes; whatever does not fit is named."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,9 +10,9 @@ import pytest
 from databund.core import canonical, documents
 from databund.core.datasets import Dataset
 from databund.core.offers import Offer
-from databund.core.policies import PolicyType, usage_policy
-from databund.core.terms import check_terms, party_of, target_of, terms_hash
-from databund.errors import DocumentInvalid, OfferInvalid, PolicyInvalid
+from databund.core.policies import Action, PolicyType, Rule, parse_policy, usage_policy
+from databund.core.terms import check_open_to, check_terms, party_of, target_of, terms_hash
+from databund.errors import DocumentInvalid, OfferInvalid, PolicyDenied, PolicyInvalid
 from databund.testing import samples
 
 DATASET = samples.dataset()
@@ -99,3 +100,38 @@ def test_a_changed_dataset_needs_a_new_offer(change: dict[str, Any]) -> None:
     policy = policy_for()
     with pytest.raises(OfferInvalid, match="another dataset version"):
         check_terms(offer_of(policy), policy, msgspec.structs.replace(DATASET, **change))
+
+
+ME, OTHER = "did:pkh:eip155:1:0x0000000000000000000000000000000000000001", "urn:other"
+
+
+@pytest.mark.parametrize(
+    "conditions", [{}, {"recipients": [ME]}, {"recipients": [ME, OTHER]}, {"purposes": ["research"], "places": ["CN"]}]
+)
+def test_terms_that_can_be_met_are_open(conditions: dict[str, Any]) -> None:
+    """What is not known before the sale is taken to fit."""
+    check_open_to(parse_policy(canonical.parse(policy_for(**conditions))), ME)
+
+
+@pytest.mark.parametrize("conditions", [{"recipients": [OTHER]}, {"recipients": [OTHER], "purposes": ["research"]}])
+def test_terms_that_cannot_be_met_are_not_sold(conditions: dict[str, Any]) -> None:
+    """A buyer whom no declaration could help is told before anything is paid."""
+    with pytest.raises(PolicyDenied, match="cannot be met"):
+        check_open_to(parse_policy(canonical.parse(policy_for(**conditions))), ME)
+
+
+def test_a_prohibition_for_good_closes_the_offer() -> None:
+    """A prohibition that no declaration lifts counts, whatever is permitted."""
+    policy = parse_policy(canonical.parse(policy_for()))
+    ban = Rule(action=Action.REPRODUCE, target=policy.target or "", assigner=policy.assigner)
+
+    with pytest.raises(PolicyDenied, match="prohibited"):
+        check_open_to(replace(policy, prohibitions=(*policy.prohibitions, ban)), ME)
+
+
+def test_one_open_permission_is_enough() -> None:
+    """Of several permissions, one that could still be granted keeps the offer open."""
+    closed = parse_policy(canonical.parse(policy_for(recipients=[OTHER])))
+    open_ = parse_policy(canonical.parse(policy_for(purposes=["research"])))
+
+    check_open_to(replace(closed, permissions=(*closed.permissions, *open_.permissions)), ME)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from databund.app.auditing import Auditor
 from databund.app.relaying import Relaying
+from databund.core import canonical
 from databund.core.amounts import Amount
 from databund.core.events import Event, EventKind
 from databund.core.ids import Address, Bytes32, OfferId, OrderId
 from databund.core.offers import order_id, price_of
 from databund.core.orders import Order, OrderEvent, OrderState, Purchase
+from databund.core.policies import parse_policy
+from databund.core.terms import check_open_to, party_of
 from databund.errors import ChainUnavailable, NotFound, OfferCancelled, PaymentInvalid, Refused
 from databund.ports import ChainOutcome, ChainTransaction, Database, Ledger, Listing, Tables
 
@@ -108,6 +111,10 @@ class Purchasing:
             raise PaymentInvalid(
                 f"The payment authorization of order {identifier} is not valid now.", fix="Sign a new one."
             )
+        check_open_to(
+            parse_policy(canonical.parse(listing.policy)),
+            party_of(purchase.buyer, listing.signed.domain.chain_id),
+        )
         price = price_of(offer, purchase.units)
         call = self.relaying.relayer.prepare_purchase(listing.signed, purchase)
         included = self.relaying.included()

@@ -12,10 +12,10 @@ from databund.core import canonical, documents
 from databund.core.datasets import Dataset
 from databund.core.ids import Address, Bytes32
 from databund.core.offers import Offer
-from databund.core.policies import Policy, PolicyType, parse_policy
-from databund.errors import OfferInvalid
+from databund.core.policies import Action, Denial, Facts, Policy, PolicyType, Request, evaluate, parse_policy
+from databund.errors import OfferInvalid, PolicyDenied, PolicyInvalid
 
-__all__ = ["check_terms", "party_of", "target_of", "terms_hash"]
+__all__ = ["check_open_to", "check_terms", "party_of", "target_of", "terms_hash"]
 
 
 def target_of(dataset: Dataset) -> str:
@@ -52,3 +52,26 @@ def check_terms(offer: Offer, policy: bytes, dataset: Dataset) -> Policy:
         if not fits:
             raise OfferInvalid(f"The offer {offer.id} cannot be listed: {fault}.", fix="Create the offer again.")
     return parsed
+
+
+def check_open_to(policy: Policy, party: str) -> None:
+    """Raise `PolicyDenied` when no delivery to ``party`` (an IRI) could ever be permitted, whatever it will declare.
+
+    What is not known before the sale (purpose, place, time, number of uses) is taken to fit.
+    """
+    if policy.target is None:
+        raise PolicyInvalid(f"The policy {policy.uid} has no single target.", fix="Ask the provider for a new offer.")
+    request = Request(action=Action.REPRODUCE, target=policy.target, assignee=party)
+    decision = evaluate(policy, request, Facts(recipient=party, parties={party: ()}))  # an account is in no group
+    final = {_rule_of(denial): denial for denial in decision.denials if not denial.missing}
+    open_permissions = {_rule_of(denial) for denial in decision.denials} - final.keys()
+    for rule, denial in final.items():
+        if rule.startswith("$.prohibition") or not any(path.startswith("$.permission") for path in open_permissions):
+            raise PolicyDenied(
+                f"The offer's terms cannot be met: {denial.sentence}", fix="Choose an offer whose terms you can meet."
+            )
+
+
+def _rule_of(denial: Denial) -> str:
+    """The path of the rule that a denial is about: ``$.permission[0]`` of ``$.permission[0].constraint[1]``."""
+    return ".".join(denial.path.split(".")[:2])
