@@ -18,6 +18,7 @@ from databund.errors import (
     OfferCancelled,
     OfferExpired,
     PaymentInvalid,
+    PolicyDenied,
     SupplyExhausted,
 )
 from tests.unit.marketplace import BUYER, DEPOSIT, NOW, OPERATOR, PRICE, PROVIDER, STRANGER, YEAR_S, Marketplace
@@ -141,6 +142,17 @@ def test_a_refused_purchase_leaves_nothing(market: Marketplace) -> None:
     assert (market.orders(), market.kinds()) == ([], before)
     with market.database.read() as tables:
         assert tables.outbox.pending() == []
+
+
+def test_terms_that_the_buyer_can_never_meet_are_not_sold() -> None:
+    """An offer to other recipients costs the buyer nothing: it is refused before an order is made."""
+    market = Marketplace()
+    market.credit()
+    offer = market.listed({"recipients": ["urn:example:hospital"]}).signed.offer
+    with pytest.raises(PolicyDenied, match="cannot be met"):
+        market.purchasing.buy(offer.id, market.purchase(offer))
+    assert market.orders() == []
+    assert market.exchange.balance(BUYER.address) == DEPOSIT
 
 
 def test_a_payment_settled_elsewhere_is_refused(market: Marketplace) -> None:
