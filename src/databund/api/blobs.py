@@ -103,27 +103,27 @@ async def _remote(objects: Objects, root: ContentRoot, start: int, stop: int) ->
 
 
 async def _local(path: str, start: int, stop: int) -> AsyncIterator[bytes]:
-    buffer = memoryview(bytearray(min(_PIECE_BYTES, stop - start)))
     with Path(path).open("rb", buffering=0) as file:
         while start < stop:
-            part = buffer[: stop - start]
-            count = _read_cached(file, part, start)
-            if not count:
-                count = await to_thread.run_sync(os.preadv, file.fileno(), [part], start)
-            if not count:
+            wanted = min(_PIECE_BYTES, stop - start)
+            if _is_cached(file, start) and _is_cached(file, start + wanted - 1):
+                piece = os.pread(file.fileno(), wanted, start)
+            else:
+                piece = await to_thread.run_sync(os.pread, file.fileno(), wanted, start)
+            if not piece:
                 raise StoreCorrupt(f"{path} ends at byte {start}.", fix="Restore the object from a backup.")
-            yield bytes(part[:count])
-            start += count
+            yield piece
+            start += len(piece)
 
 
-def _read_cached(file: FileIO, part: memoryview, start: int) -> int:
-    """Read what the page cache has; 0 where it has nothing, or where the system cannot tell."""
+def _is_cached(file: FileIO, place: int) -> bool:
+    """Whether the page cache has this byte, so that reading around it waits for no disk; False where nobody can tell."""
     if _IF_CACHED is None:
-        return 0
+        return False
     try:
-        return os.preadv(file.fileno(), [part], start, _IF_CACHED)
+        return os.preadv(file.fileno(), [bytearray(1)], place, _IF_CACHED) == 1
     except OSError:
-        return 0
+        return False
 
 
 async def _disconnected(receive: Receive) -> None:
