@@ -117,7 +117,7 @@ async def _local(path: str, start: int, stop: int) -> AsyncIterator[bytes]:
 
 
 def _is_cached(file: FileIO, place: int) -> bool:
-    """Whether the page cache has this byte, so that reading around it waits for no disk; False where nobody can tell."""
+    """Whether the page cache has this byte, so that reading it waits for no disk; False where nobody can tell."""
     if _IF_CACHED is None:
         return False
     try:
