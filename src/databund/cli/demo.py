@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from databund.cli.screen import Screen
 from databund.core.orders import Step
 from databund.errors import FileUnusable, IntegrityFailed, NodeUnreachable
 
@@ -54,7 +55,7 @@ def demo(*, data: Path | None = None, to: Path | None = None, json: bool = False
         raise FileUnusable(f"{source} does not exist.", fix="Name a file or a folder with --data.")
     folder = _fresh(to)
     story = _Story(sys.stderr if json else sys.stdout)
-    facts = _Trade(folder, source, story).run()
+    facts = _Trade(folder, source, story, Screen(json=json)).run()
     if json:
         print(json_format.dumps(facts, indent=2, ensure_ascii=False))  # noqa: T201  # the command's result
     story.end(folder)
@@ -116,6 +117,7 @@ class _Trade:
     folder: Path
     source: Path
     story: _Story
+    screen: Screen
 
     def run(self) -> dict[str, Any]:
         """Go through the six steps and return the facts."""
@@ -157,7 +159,8 @@ class _Trade:
         from databund.sdk.publication import OfferTerms
 
         self.story.step(Step.REGISTER, "The provider seals the data; only ciphertext leaves its machine.")
-        view = client.publish(self.source, _description(self.source))
+        with self.screen.progress() as progress:
+            view = client.publish(self.source, _description(self.source), progress=progress)
         dataset, manifest = view.dataset, view.dataset.manifest
         size = f"{manifest.plaintext_size:,} bytes in {len(manifest.files)} file(s)"
         table = f", {dataset.rows:,} rows of {len(dataset.columns)} columns" if dataset.rows is not None else ""
@@ -213,7 +216,8 @@ class _Trade:
             Step.DELIVER, "The node releases the content key to the license holder; the client verifies, then opens."
         )
         target = self.folder / "consumer" / "data"
-        dataset, delivery = consumer.download(offer.id, target, purpose=_PURPOSE)
+        with self.screen.progress() as progress:
+            dataset, delivery = consumer.download(offer.id, target, purpose=_PURPOSE, progress=progress)
         same = _equal_files(self.source, target)
         self.story.verified(f"content root verified before opening; {same} file(s) byte-equal to the original")
         self.story.fact("delivery", delivery.id)
