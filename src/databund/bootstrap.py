@@ -252,7 +252,7 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
         ledger=ledger,
         signing_in=SigningIn(database, ledger, _now, lambda: secrets.token_hex(24)),
         publishing=Publishing(database, objects, ledger, relaying, auditor, identity, _now, fee),
-        purchasing=Purchasing(database, ledger, relaying, auditor, _now),
+        purchasing=Purchasing(database, relaying, auditor, _now),
         delivering=Delivering(database, ledger, auditor, identity, _now),
         clearing=Clearing(database, auditor, identity.address, _now),
     )

@@ -125,7 +125,7 @@ class Marketplace:
         self.relaying = Relaying(database, relayer, timeout_s=0.0)
         self.signing_in = SigningIn(database, ledger, self.clock, lambda: f"random{next(self._random):08}")
         self.publishing = Publishing(database, objects, ledger, self.relaying, self.auditor, OPERATOR, self.clock, FEE)
-        self.purchasing = Purchasing(database, ledger, self.relaying, self.auditor, self.clock)
+        self.purchasing = Purchasing(database, self.relaying, self.auditor, self.clock)
         self.delivering = Delivering(database, ledger, self.auditor, OPERATOR, self.clock)
         self.clearing = Clearing(database, self.auditor, OPERATOR.address, self.clock)
 

@@ -53,9 +53,7 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _BRIEF = {"Cache-Control": "no-cache"}
 
 
-def create_application(
-    node: Node, *, public_url: str, rpc: ASGIApp | None = None, on_shutdown: Callable[[], None] | None = None
-) -> Litestar:
+def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = None) -> Litestar:
     """The ASGI app of ``node``.
 
     ``public_url`` is where clients reach it, which sign-in messages name. ``rpc`` is the JSON-RPC endpoint of an
@@ -129,8 +127,6 @@ def create_application(
         openapi_config=OpenAPIConfig(
             title="databund", version=node.info.version, path="/schema", render_plugins=[JsonRenderPlugin()]
         ),
-        on_shutdown=[] if on_shutdown is None else [on_shutdown],
-        state=None,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=[healing],
         logging_config=None,

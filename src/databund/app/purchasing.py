@@ -20,7 +20,7 @@ from databund.core.orders import Order, OrderEvent, OrderState, Purchase
 from databund.core.policies import parse_policy
 from databund.core.terms import check_open_to, party_of
 from databund.errors import ChainUnavailable, NotFound, OfferCancelled, PaymentInvalid, Refused
-from databund.ports import ChainOutcome, ChainTransaction, Database, Ledger, Listing, Tables
+from databund.ports import ChainOutcome, ChainTransaction, Database, Listing, Tables
 
 __all__ = ["Purchasing"]
 
@@ -30,7 +30,6 @@ class Purchasing:
     """Sales of licenses to buyers who signed one payment authorization and hold no gas."""
 
     database: Database
-    ledger: Ledger
     relaying: Relaying
     auditor: Auditor
     clock: Callable[[], int]
@@ -41,7 +40,7 @@ class Purchasing:
         The buyer's signature is the proof of who buys, so nobody needs to be signed in. The order comes back
         `LICENSED`, or `REFUSED` with the reason, or still `PLACED` when the chain takes longer than we wait.
         Raises `NotFound`, `AmountInvalid`, `OfferCancelled`, `OfferExpired`, `SupplyExhausted`, `InsufficientFunds`,
-        `PaymentInvalid`.
+        `PaymentInvalid`, `PolicyDenied` (terms that the buyer can never meet).
         """
         identifier = order_id(offer_id, purchase.buyer, purchase.units, purchase.salt)
         with self.database.read() as tables:
