@@ -28,6 +28,7 @@ Each class has a stable ``code``; each instance says what happened to which thin
     ├── Refused                   a trade or a step that the state of the world does not allow
     │   ├── AlreadyExists         thing.exists
     │   ├── ChainRejected         chain.rejected
+    │   ├── HeadMoved             log.head_moved
     │   ├── HomeInUse             home.in_use
     │   ├── HomeTooNew            home.too_new
     │   ├── IdempotencyMismatch   idempotency.mismatch
@@ -223,6 +224,12 @@ class ChainRejected(Refused):
     """The chain refused a chain transaction; nothing was paid."""
 
     code = "chain.rejected"
+
+
+class HeadMoved(Refused):
+    """Another checkpoint of the log was signed meanwhile, or another one than was named."""
+
+    code = "log.head_moved"
 
 
 class HomeInUse(Refused):

@@ -12,20 +12,30 @@ from typing import Protocol
 import msgspec
 
 from databund.core.amounts import Amount, Currency, Payment
+from databund.core.attachments import Attachment
+from databund.core.chain_events import ChainEvent
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
-from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.ids import Address, Bytes32, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.licenses import License
 from databund.core.offers import Domain, SignedOffer
 from databund.core.orders import Order, OrderState, Purchase
 
 __all__ = [
+    "Anchor",
+    "Anchors",
+    "Attachments",
+    "Block",
     "Call",
     "Catalog",
+    "ChainEvents",
     "ChainOutcome",
     "ChainTransaction",
+    "CosignedCheckpoints",
+    "Cursor",
     "Database",
     "Deliveries",
+    "Heads",
     "Idempotency",
     "Ledger",
     "Listing",
@@ -37,6 +47,7 @@ __all__ = [
     "Outbox",
     "Relayer",
     "Release",
+    "Sealer",
     "SignIns",
     "Tables",
 ]
@@ -98,6 +109,26 @@ class Ledger(Protocol):
         """Raise `OfferForged` unless ``account`` signed ``digest``, by ECDSA or by ERC-1271."""
 
 
+class Block(msgspec.Struct, frozen=True):
+    """A block of the chain; ``hash`` is 0x and 64 digits."""
+
+    number: int
+    hash: str
+
+
+class ChainEvents(Protocol):
+    """What the smart contracts of the exchange recorded, in final blocks only. Raises `ChainUnavailable`."""
+
+    def newest(self) -> Block:
+        """The newest final block."""
+
+    def block(self, number: int) -> Block:
+        """A final block by its number. Raises `NotFound`."""
+
+    def between(self, first: int, last: int) -> Sequence[ChainEvent]:
+        """The events of the blocks ``first`` to ``last``, both included, in the order of the chain."""
+
+
 class Call(msgspec.Struct, frozen=True):
     """A call of a smart contract that was tried on the current state and would succeed."""
 
@@ -129,6 +160,12 @@ class Relayer(Protocol):
 
     def prepare_issue(self, account: Address, amount: Amount) -> Call:
         """The call that credits an account with settlement currency, against a deposit outside the chain."""
+
+    def prepare_anchor(self, origin: str, *, size: int, root: bytes) -> Call:
+        """The call that leaves a tree head on the chain. Raises `LogForked` when the chain knows better."""
+
+    def cost(self, call: Call) -> int:
+        """What the call may cost at most in the chain's own coin (wei), at the fees of now."""
 
     def sign(self, call: Call, *, nonce: int, order_id: OrderId | None = None) -> ChainTransaction:
         """Sign without sending."""
@@ -249,24 +286,104 @@ class Deliveries(Protocol):
 
 
 class Log(Protocol):
-    """The rows of the audit log. Only `app.auditing` writes them, once per database transaction."""
+    """The rows of the audit log. Only `app.auditing` writes them."""
 
     def checkpoint(self) -> bytes | None:
-        """The newest signed checkpoint; None for an empty log. Locks the log for this database transaction's writes."""
+        """The newest signed checkpoint; None for an empty log."""
 
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, 32 bytes each, as many as there are. Raises `NotFound`."""
 
     def entries(self, start: int, stop: int) -> Sequence[bytes]:
-        """The entries from ``start`` up to ``stop``, as many as there are."""
+        """The sealed entries from ``start`` up to ``stop``, as many as there are."""
+
+    def of_order(self, order_id: OrderId) -> Sequence[int]:
+        """The indexes of the sealed entries that are about an order, in their order."""
+
+    def append(self, entry: bytes, *, order_id: OrderId | None = None) -> int:
+        """Stage an entry and return the index it will have; it is written when the database transaction is sealed."""
 
     def write(
         self, first: int, entries: Sequence[bytes], *, tiles: Mapping[tuple[int, int], bytes], checkpoint: bytes
     ) -> None:
-        """Append entries at index ``first``, replace the changed tiles and the checkpoint.
+        """Write entries at index ``first``, replace the changed tiles and the checkpoint.
 
         Raises `LogForked` when ``first`` is not the log's size.
         """
+
+
+class Sealer(Protocol):
+    """Who makes staged entries part of the signed log: once for a database transaction, whoever shares it."""
+
+    def seal(self, log: Log, entries: Sequence[bytes]) -> bytes:
+        """Write the staged entries, their tiles and the next signed checkpoint, which is returned.
+
+        Called within the database transaction, as its last act. What it raises undoes the whole transaction.
+        """
+
+    def publish(self, checkpoint: bytes) -> None:
+        """Called when the database transaction with this checkpoint is durable, before anybody learns of it."""
+
+
+class CosignedCheckpoints(Protocol):
+    """Checkpoints of this log that a quorum of witnesses cosigned."""
+
+    def newest(self) -> bytes | None:
+        """The one of the largest size, with its cosignatures; None when there is none yet."""
+
+    def add(self, size: int, note: bytes) -> None:
+        """Keep one; of the same size the last one stays, and only the newest 4,096 are kept."""
+
+    def all(self) -> Iterator[bytes]:
+        """Those that are kept, smallest first."""
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """A tree head on its way to the chain. ``root`` is 32 bytes; ``chain_transaction`` the hash of what carries it."""
+
+    size: int
+    root: bytes
+    chain_transaction: str
+    at: int
+
+
+class Anchors(Protocol):
+    """Tree heads that were sent to the chain."""
+
+    def add(self, anchor: Anchor) -> None:
+        """Store before sending."""
+
+    def newest(self) -> Anchor | None:
+        """The one of the largest size, whatever became of it."""
+
+    def pending(self) -> Sequence[Anchor]:
+        """Those not finished, smallest first."""
+
+    def finish(self, chain_transaction: str) -> None:
+        """It is on the chain and in the log, or never will be."""
+
+
+class Attachments(Protocol):
+    """What is kept beside the log, erasable: see `databund.core.attachments`."""
+
+    def add(self, attachment: Attachment) -> None:
+        """Add one; adding the same one again changes nothing."""
+
+    def get(self, commitment: Commitment) -> Attachment:
+        """Raise `NotFound`. An erased one comes back with ``erased_at`` and without salt, key and content."""
+
+    def erase(self, commitment: Commitment, at: int) -> None:
+        """Forget salt, key and content for good; the first time stays. Raises `NotFound`."""
+
+
+class Cursor(Protocol):
+    """Up to which final block the events of the chain were read."""
+
+    def get(self) -> Block | None:
+        """The last block that was read; None before the first."""
+
+    def set(self, block: Block) -> None:
+        """Move on."""
 
 
 class SignIns(Protocol):
@@ -323,6 +440,22 @@ class Tables(Protocol):
         """The audit log."""
 
     @property
+    def cosigned(self) -> CosignedCheckpoints:
+        """Checkpoints that witnesses cosigned."""
+
+    @property
+    def anchors(self) -> Anchors:
+        """Tree heads that were sent to the chain."""
+
+    @property
+    def attachments(self) -> Attachments:
+        """What is kept beside the log."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Up to which block the chain was read."""
+
+    @property
     def sign_ins(self) -> SignIns:
         """Challenges and tokens."""
 
@@ -334,9 +467,10 @@ class Tables(Protocol):
 class Database(Protocol):
     """The exchange's records.
 
-    ``write`` serialises writers; when its block ends the changes are durable (fsync) and visible, and when the block
-    raises nothing of it remains. ``read`` sees one consistent snapshot and never waits for a writer.
-    Raises `StoreUnavailable`, `StoreFull`, `StoreCorrupt`, `HomeTooNew`.
+    ``write`` serialises writers. Blocks that wait for each other share one database transaction: each is undone alone
+    when it raises, staged log entries are sealed once (`Sealer`), and when a block ends its changes are durable (fsync)
+    and visible. ``read`` sees one consistent snapshot and never waits for a writer.
+    Raises `StoreUnavailable`, `StoreFull`, `StoreCorrupt`, `HomeTooNew`, and what the sealer raises.
     """
 
     def write(self) -> AbstractContextManager[Tables]:
@@ -347,6 +481,23 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Release every connection."""
+
+
+# --- signed heads ------------------------------------------------------------------------------------------------
+
+
+class Heads(Protocol):
+    """The newest checkpoint that was signed or cosigned for each log, apart from what a backup would bring back.
+
+    A key that signs the checkpoints of a log compares here before it signs, so that it never signs a fork.
+    Raises `StoreUnavailable`, `StoreFull`, `StoreCorrupt`.
+    """
+
+    def get(self, origin: str) -> bytes | None:
+        """The signed note that was stored last for this log."""
+
+    def replace(self, origin: str, checkpoint: bytes, *, was: bytes | None) -> None:
+        """Store another one, durably, if ``was`` is what is stored; raises `HeadMoved` when it is not."""
 
 
 # --- sealed blobs ------------------------------------------------------------------------------------------------

@@ -154,7 +154,9 @@ def log() -> Log:
         Request(action=Action.REPRODUCE, target=target_of(dataset), assignee=party_of(BUYER.address, 31337)),
         Facts(purpose="research"),
     )
-    made.add(EventKind.DECIDED, offer=str(offer.id), permitted=True, decision=decision.record())
+    made.add(
+        EventKind.DECIDED, offer=str(offer.id), order=None, permitted=True, decision=decision.record(), attachment=None
+    )
     made.add(
         EventKind.DELIVERED,
         delivery="0x" + "33" * 32,

@@ -86,7 +86,7 @@ class Delivering:
         order = order or next(iter(orders), None)
         elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
         decision, logged = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
-        self.auditor.append(tables, self._decided(logged, request, now))
+        self.auditor.append(tables, self._decided(logged, request, order, now))
         if not (decision.permitted and logged.permitted):
             first = (decision.denials or logged.denials)[0]
             return PolicyDenied(first.sentence, fix=first.remedy)
@@ -152,13 +152,19 @@ class Delivering:
             },
         )
 
-    def _decided(self, decision: Decision, request: DeliveryRequest, now: int) -> Event:
+    def _decided(self, decision: Decision, request: DeliveryRequest, order: Order | None, now: int) -> Event:
         record = decision.record()
         return Event(
             EventKind.DECIDED,
             now,
             str(self.identity.address),
-            {"offer": str(request.offer_id), "permitted": decision.permitted, "decision": record},
+            {
+                "offer": str(request.offer_id),
+                "order": None if order is None else str(order.id),
+                "permitted": decision.permitted,
+                "decision": record,
+                "attachment": None,
+            },
         )
 
 

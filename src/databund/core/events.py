@@ -33,13 +33,16 @@ class EventKind(StrEnum):
     DELIVERED = "order.delivered"
     SETTLED = "order.settled"
     CERTIFIED = "order.certified"
+    OBSERVED = "license.observed"
+    ANCHORED = "checkpoint.anchored"
+    DESTROYED = "key.destroyed"
 
 
 _SUBJECTS: dict[EventKind, frozenset[str]] = {
     EventKind.REGISTERED: frozenset({"dataset", "version", "content_root", "descriptor"}),
     EventKind.LISTED: frozenset({"offer", "dataset", "terms", "chain_id", "exchange"}),
     EventKind.WITHDRAWN: frozenset({"offer", "chain_transaction"}),
-    EventKind.DECIDED: frozenset({"decision", "permitted", "offer"}),
+    EventKind.DECIDED: frozenset({"decision", "permitted", "offer", "order", "attachment"}),
     EventKind.DENIED: frozenset({"offer", "reason", "units", "expiry", "uses", "spent"}),
     EventKind.ORDERED: frozenset({"order", "offer", "units", "price", "currency", "chain_transaction"}),
     EventKind.LICENSED: frozenset({"order", "offer", "chain_transaction", "block", "expiry"}),
@@ -47,6 +50,11 @@ _SUBJECTS: dict[EventKind, frozenset[str]] = {
     EventKind.DELIVERED: frozenset({"delivery", "order", "offer", "content_root", "recipient", "use"}),
     EventKind.SETTLED: frozenset({"order", "chain_transaction", "payments"}),
     EventKind.CERTIFIED: frozenset({"order", "agreement", "certificate"}),
+    EventKind.OBSERVED: frozenset(
+        {"order", "offer", "buyer", "units", "price", "chain_transaction", "block", "expiry"}
+    ),
+    EventKind.ANCHORED: frozenset({"size", "root", "chain_transaction", "block", "block_hash"}),
+    EventKind.DESTROYED: frozenset({"attachment", "reason"}),
 }
 
 

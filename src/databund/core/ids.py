@@ -112,6 +112,12 @@ class ContentRoot(Bytes32):
     __slots__ = ()
 
 
+class Commitment(Bytes32):
+    """A salted hash of what is kept beside the log."""
+
+    __slots__ = ()
+
+
 class Address:
     """An account on the chain: 20 bytes, written with the EIP-55 checksum."""
 

@@ -12,19 +12,24 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
 
 from databund.core.datasets import Dataset
-from databund.core.ids import Address, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.ids import Address, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.offers import SignedOffer
 from databund.ports import ChainOutcome
 from databund.storage.columns import Counter, Document, Raw, Utf8
 
 __all__ = [
+    "attachments",
+    "chain_cursor",
     "chain_transactions",
     "challenges",
     "deliveries",
     "idempotency_answers",
     "listings",
+    "log_anchors",
+    "log_cosigned",
     "log_entries",
     "log_head",
+    "log_orders",
     "log_tiles",
     "metadata",
     "orders",
@@ -142,6 +147,54 @@ log_head = Table(
     Column("size", Counter, nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     CheckConstraint("id = 1", name="log_head_one"),
+)
+
+log_orders = Table(
+    "log_orders",
+    metadata,
+    Column("order_id", Raw(OrderId), primary_key=True),
+    Column("index", Counter, primary_key=True, autoincrement=False),
+)
+
+log_cosigned = Table(
+    "log_cosigned",
+    metadata,
+    Column("size", Counter, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+)
+
+log_anchors = Table(
+    "log_anchors",
+    metadata,
+    Column("chain_transaction", Text, primary_key=True),
+    Column("size", Counter, nullable=False, index=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("at", Counter, nullable=False),
+    Column("finished", Counter, nullable=False),
+    CheckConstraint("finished IN (0, 1)", name="log_anchors_finished"),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("commitment", Raw(Commitment), primary_key=True),
+    Column("at", Counter, nullable=False),
+    Column("salt", LargeBinary),
+    Column("key", LargeBinary),
+    Column("sealed", LargeBinary),
+    Column("erased_at", Counter),
+    CheckConstraint(
+        "(erased_at IS NULL) = (salt IS NOT NULL AND key IS NOT NULL AND sealed IS NOT NULL)", name="attachments_erased"
+    ),
+)
+
+chain_cursor = Table(
+    "chain_cursor",
+    metadata,
+    Column("id", Counter, primary_key=True, autoincrement=False),
+    Column("block", Counter, nullable=False),
+    Column("hash", Text, nullable=False),
+    CheckConstraint("id = 1", name="chain_cursor_one"),
 )
 
 challenges = Table(
