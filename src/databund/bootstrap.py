@@ -242,6 +242,8 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
             currency=ledger.currency(),
             license_token=deployment.license_token,
             title=deployment.dataset_title,
+            checkpoint_anchor=deployment.checkpoint_anchor,
+            since_block=deployment.block,
             fee=fee,
             recipient=str(identity.age_recipient),
             origin=origin,

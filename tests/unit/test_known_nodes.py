@@ -26,6 +26,8 @@ def info() -> NodeInfo:
         currency=Currency(Address(bytes(19) + b"\x02"), "CREDIT", 6, "databund credit"),
         license_token=Address(bytes(19) + b"\x03"),
         title=Address(bytes(19) + b"\x04"),
+        checkpoint_anchor=Address(bytes(19) + b"\x05"),
+        since_block=4,
         fee=None,
         recipient="age1",
         origin="log.example",

@@ -11,6 +11,7 @@ from databund.testing import samples
 MOVES = {
     (OrderState.PLACED, OrderEvent.LICENSE): OrderState.LICENSED,
     (OrderState.PLACED, OrderEvent.REFUSE): OrderState.REFUSED,
+    (OrderState.REFUSED, OrderEvent.LICENSE): OrderState.LICENSED,
     (OrderState.LICENSED, OrderEvent.DELIVER): OrderState.DELIVERED,
     (OrderState.DELIVERED, OrderEvent.SETTLE): OrderState.SETTLED,
     (OrderState.SETTLED, OrderEvent.CERTIFY): OrderState.CERTIFIED,
@@ -20,7 +21,7 @@ PAIRS = list(product(OrderState, OrderEvent))
 
 @pytest.mark.parametrize(("state", "event"), MOVES)
 def test_an_order_moves_forward(state: OrderState, event: OrderEvent) -> None:
-    """Each of the five moves leads to its state, and keeps all else of the order."""
+    """Each move leads to its state, and keeps all else of the order."""
     order = samples.order(state=state)
     moved = order.moved(event, reason="because")
     assert moved == samples.order(state=MOVES[state, event], reason="because")
@@ -48,16 +49,21 @@ def _reachable(start: OrderState) -> set[OrderState]:
 
 
 def test_every_state_is_reached_once() -> None:
-    """From placed every state can be reached; refused and certified are ends, and there is no way back."""
+    """From placed every state can be reached; certified is the end, and there is no way back."""
     assert _reachable(OrderState.PLACED) == set(OrderState)
-    for end in (OrderState.REFUSED, OrderState.CERTIFIED):
-        assert _reachable(end) == {end}
+    assert _reachable(OrderState.CERTIFIED) == {OrderState.CERTIFIED}
     assert all(before not in _reachable(after) for (before, _), after in MOVES.items())
 
 
 def test_what_was_paid_is_never_refused() -> None:
     """An order that is licensed can no longer be refused, by whichever path."""
     assert OrderState.REFUSED not in _reachable(OrderState.LICENSED)
+
+
+def test_a_refused_order_can_still_be_licensed() -> None:
+    """A payment that somebody else brought to the chain licenses the order that was refused here."""
+    refused = samples.order(state=OrderState.REFUSED, reason="because")
+    assert refused.moved(OrderEvent.LICENSE) == samples.order(state=OrderState.LICENSED, reason=None)
 
 
 def test_the_six_steps_are_named_in_chinese() -> None:

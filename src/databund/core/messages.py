@@ -39,7 +39,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a client must know of a node, served at ``/.well-known/databund``.
 
     ``recipient`` is the age recipient to which providers wrap content keys, ``log_key`` the verifier key (vkey) of the
-    log ``origin``; ``license_token`` and ``title`` are smart contracts; ``fee`` is the split every paid offer carries.
+    log ``origin``; ``license_token``, ``title`` and ``checkpoint_anchor`` are smart contracts; ``fee`` is the split every
+    paid offer carries. Before the block ``since_block`` nothing of the exchange is on the chain.
     """
 
     version: str
@@ -48,6 +49,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     currency: Currency
     license_token: Address
     title: Address
+    checkpoint_anchor: Address
+    since_block: int
     fee: Split | None
     recipient: str
     origin: str

@@ -57,7 +57,7 @@ class OrderState(StrEnum):
     CERTIFIED = "certified"
     """The certificate of the trade is issued."""
     REFUSED = "refused"
-    """The chain refused; nothing was paid."""
+    """The chain refused the relayer's chain transaction; nothing was paid by it."""
 
 
 class OrderEvent(StrEnum):
@@ -73,6 +73,8 @@ class OrderEvent(StrEnum):
 _MOVES: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (OrderState.PLACED, OrderEvent.LICENSE): OrderState.LICENSED,
     (OrderState.PLACED, OrderEvent.REFUSE): OrderState.REFUSED,
+    # Anybody may bring a signed payment to the chain: it can be settled after the relayer's own attempt was refused.
+    (OrderState.REFUSED, OrderEvent.LICENSE): OrderState.LICENSED,
     (OrderState.LICENSED, OrderEvent.DELIVER): OrderState.DELIVERED,
     (OrderState.DELIVERED, OrderEvent.SETTLE): OrderState.SETTLED,
     (OrderState.SETTLED, OrderEvent.CERTIFY): OrderState.CERTIFIED,
