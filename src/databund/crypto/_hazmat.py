@@ -14,12 +14,15 @@ import pyrage  # type: ignore[import-untyped]  # ships no stubs
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA44PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 __all__ = [
     "AESGCM",
@@ -36,6 +39,12 @@ __all__ = [
     "ed25519_verify",
     "equal",
     "hkdf_sha256",
+    "ml_dsa_44_public",
+    "ml_dsa_44_sign",
+    "ml_dsa_44_verify",
+    "p256_public",
+    "p256_sign",
+    "p256_verify",
     "pbkdf2_sha256",
     "random_bytes",
     "scrypt",
@@ -46,6 +55,7 @@ __all__ = [
     "sign_chain_transaction",
 ]
 
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -96,6 +106,39 @@ def ed25519_sign(seed: bytes, message: bytes) -> bytes:
 def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` is that of ``message``."""
     Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def ml_dsa_44_public(seed: bytes) -> bytes:
+    """The 1312-byte public key of a 32-byte seed (FIPS 204)."""
+    return MLDSA44PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+
+
+def ml_dsa_44_sign(seed: bytes, message: bytes) -> bytes:
+    """A 2420-byte signature of ``message`` under the empty context; another one each time."""
+    return MLDSA44PrivateKey.from_seed_bytes(seed).sign(message)
+
+
+def ml_dsa_44_verify(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` is one of ``message``."""
+    MLDSA44PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def p256_public(seed: bytes) -> bytes:
+    """The public key (DER, SubjectPublicKeyInfo) of the NIST P-256 key that a 32-byte seed stands for."""
+    return _p256(seed).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def p256_sign(seed: bytes, message: bytes) -> bytes:
+    """The deterministic (RFC 6979) ECDSA signature (DER) of ``message`` under SHA-256."""
+    return _p256(seed).sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+
+
+def p256_verify(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` (DER) is that of ``message``."""
+    key = load_der_public_key(public)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the key is not on the curve P-256")
+    key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
 
 
 def secp256k1_generate() -> bytes:
@@ -161,3 +204,8 @@ def age_decrypt(ciphertext: bytes, secret: str) -> bytes:
         return bytes(pyrage.decrypt(ciphertext, [pyrage.x25519.Identity.from_str(secret)]))
     except pyrage.DecryptError as error:
         raise ValueError(str(error)) from error
+
+
+def _p256(seed: bytes) -> ec.EllipticCurvePrivateKey:
+    # A seed outside of the group occurs once in 2^32 keys; the remainder keeps it a key, and is all but even.
+    return ec.derive_private_key(int.from_bytes(seed) % (_P256_ORDER - 1) + 1, ec.SECP256R1())

@@ -1,8 +1,9 @@
 """Identities: one secp256k1 private key is all that a participant keeps.
 
 It is an account on any EVM chain. From it come, by HKDF-SHA256 (RFC 5869) without salt under one label each, the X25519
-identity that deliveries are wrapped to and the Ed25519 key that a node signs its log with. A backup of the one key is
-a backup of all; the derived keys reveal neither it nor each other.
+identity that deliveries are wrapped to, the Ed25519 key that a node signs its log with, the P-256 key that it signs
+statements with for tools that know no Ed25519, and the Ed25519 and ML-DSA-44 keys that a witness cosigns with. A backup
+of the one key is a backup of all; the derived keys reveal neither it nor each other.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final, Self
 
 from databund.core.ids import Address, Bytes32
 from databund.crypto import _hazmat
-from databund.crypto.signatures import Ed25519Key, account_of, message_hash
+from databund.crypto.signatures import Ed25519Key, MlDsa44Key, P256Key, account_of, message_hash
 from databund.crypto.wrapping import AgeIdentity, AgeRecipient
 from databund.errors import DocumentInvalid, KeyInvalid
 
@@ -20,6 +21,9 @@ __all__ = ["Identity", "SignedChainTransaction"]
 
 _AGE: Final = b"databund/v1/age-x25519"
 _LOG: Final = b"databund/v1/log-ed25519"
+_STATEMENT: Final = b"databund/v1/statement-p256"
+_WITNESS: Final = b"databund/v1/witness-ed25519"
+_WITNESS_ML_DSA: Final = b"databund/v1/witness-ml-dsa-44"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,21 @@ class Identity:
     def log_key(self) -> Ed25519Key:
         """The Ed25519 key with which this participant, as a node, signs its audit log."""
         return Ed25519Key(_hazmat.hkdf_sha256(self._secret, salt=None, info=_LOG))
+
+    @property
+    def witness_key(self) -> Ed25519Key:
+        """The Ed25519 key with which this participant, as a witness, cosigns the checkpoints of logs."""
+        return Ed25519Key(_hazmat.hkdf_sha256(self._secret, salt=None, info=_WITNESS))
+
+    @property
+    def witness_ml_dsa_key(self) -> MlDsa44Key:
+        """The ML-DSA-44 key with which this participant, as a witness, cosigns the checkpoints of logs."""
+        return MlDsa44Key(_hazmat.hkdf_sha256(self._secret, salt=None, info=_WITNESS_ML_DSA))
+
+    @property
+    def statement_key(self) -> P256Key:
+        """The P-256 key with which this participant, as a node, also signs what it states about a trade."""
+        return P256Key(_hazmat.hkdf_sha256(self._secret, salt=None, info=_STATEMENT))
 
     def sign_typed_hash(self, digest: Bytes32) -> bytes:
         """The 65 bytes r||s||v (v 27 or 28) over an EIP-712 hash; the same for the same hash (RFC 6979)."""

@@ -1,7 +1,8 @@
-"""Signatures: made by secp256k1 accounts and Ed25519 log keys; checked here, and refused by raising.
+"""Signatures: made by secp256k1 accounts and by log and witness keys; checked here, and refused by raising.
 
 EIP-712 hashes and EIP-191 messages carry 65 bytes r||s||v with v 27 or 28, s in the lower half (EIP-2). Log notes and
-checkpoints carry raw Ed25519 (RFC 8032). Accounts that are smart contracts (ERC-1271) are asked on the chain instead.
+checkpoints carry raw Ed25519 (RFC 8032) or ML-DSA-44 (FIPS 204, empty context). Accounts that are smart contracts
+(ERC-1271) are asked on the chain instead.
 """
 
 from __future__ import annotations
@@ -10,7 +11,18 @@ from databund.core.ids import Address, Bytes32, keccak256
 from databund.crypto import _hazmat
 from databund.errors import DocumentInvalid, KeyInvalid, SignatureInvalid
 
-__all__ = ["Ed25519Key", "message_hash", "recover_typed_hash", "verify_ed25519", "verify_message", "verify_typed_hash"]
+__all__ = [
+    "Ed25519Key",
+    "MlDsa44Key",
+    "P256Key",
+    "message_hash",
+    "recover_typed_hash",
+    "verify_ed25519",
+    "verify_message",
+    "verify_ml_dsa_44",
+    "verify_p256",
+    "verify_typed_hash",
+]
 
 
 class Ed25519Key:
@@ -33,6 +45,26 @@ class Ed25519Key:
         return f"Ed25519Key(… of {self.public.hex()})"
 
 
+class MlDsa44Key:
+    """A signing key that also withstands quantum computers, from its 32-byte seed. ``repr`` hides it."""
+
+    __slots__ = ("_seed", "public")
+    public: bytes
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != 32:
+            raise KeyInvalid(f"An ML-DSA-44 seed has 32 bytes, this one has {len(seed)}.", fix="Pass the whole value.")
+        self._seed = bytes(seed)
+        self.public = _hazmat.ml_dsa_44_public(self._seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """A 2420-byte signature of ``message``; it is randomized (FIPS 204 "hedged")."""
+        return _hazmat.ml_dsa_44_sign(self._seed, message)
+
+    def __repr__(self) -> str:
+        return f"MlDsa44Key(… of {self.public[:32].hex()}…)"
+
+
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise `SignatureInvalid` unless ``signature`` (64 bytes) over ``message`` is by ``public`` (32 bytes)."""
     try:
@@ -40,6 +72,51 @@ def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> None:
     except (_hazmat.InvalidSignature, ValueError):
         raise SignatureInvalid(
             f"The signature is not by the Ed25519 key {public.hex()[:80]}.",
+            fix="Check that this is the signer's public key, and fetch the signed text again.",
+        ) from None
+
+
+def verify_ml_dsa_44(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise `SignatureInvalid` unless ``signature`` (2420 bytes) over ``message`` is by ``public`` (1312 bytes)."""
+    try:
+        _hazmat.ml_dsa_44_verify(public, message, signature)
+    except (_hazmat.InvalidSignature, ValueError):
+        raise SignatureInvalid(
+            f"The signature is not by the ML-DSA-44 key {public.hex()[:64]}….",
+            fix="Check that this is the signer's public key, and fetch the signed text again.",
+        ) from None
+
+
+class P256Key:
+    """A statement signing key on NIST P-256, from its 32-byte seed. ``repr`` hides it. Raises `KeyInvalid`.
+
+    ``public`` is its SubjectPublicKeyInfo (DER).
+    """
+
+    __slots__ = ("_seed", "public")
+    public: bytes
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != 32:
+            raise KeyInvalid(f"A P-256 seed has 32 bytes, this one has {len(seed)}.", fix="Pass the whole value.")
+        self._seed = bytes(seed)
+        self.public = _hazmat.p256_public(self._seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """The ECDSA signature (DER, SHA-256) of ``message``; the same for the same message (RFC 6979)."""
+        return _hazmat.p256_sign(self._seed, message)
+
+    def __repr__(self) -> str:
+        return f"P256Key(… of {self.public.hex()})"
+
+
+def verify_p256(public: bytes, message: bytes, signature: bytes) -> None:
+    """Raise `SignatureInvalid` unless ``signature`` (DER) over ``message`` is by the P-256 key ``public`` (DER)."""
+    try:
+        _hazmat.p256_verify(public, message, signature)
+    except (_hazmat.InvalidSignature, ValueError):
+        raise SignatureInvalid(
+            "The signature is not by the P-256 key that was named.",
             fix="Check that this is the signer's public key, and fetch the signed text again.",
         ) from None
 

@@ -1,0 +1,78 @@
+"""Archives with one byte form: ZIP files in which every bit is fixed by the names and contents of the members.
+
+Members are stored without compression, sorted by name, dated 1980-01-01, without extra fields, attributes or comments
+(APPNOTE.TXT 6.3.10). Anything unzips them; `unpack` takes no other spelling, so that no bit of a file goes unchecked.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from typing import Final
+from zlib import crc32
+
+from databund.errors import DocumentInvalid, ProofInvalid
+
+__all__ = ["MAX_ARCHIVE_BYTES", "MAX_MEMBERS", "pack", "unpack"]
+
+MAX_ARCHIVE_BYTES: Final = 64 * 2**20
+"""The largest archive that is read or written."""
+
+MAX_MEMBERS: Final = 4096
+"""The most members of an archive."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
+_VERSION, _DATE = 20, 0x0021  # ZIP 2.0; 1980-01-01
+_LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
+_LOCAL_MARK: Final = b"PK\x03\x04"
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """The archive of these members. Raises `DocumentInvalid` for a name, or for sizes, that it cannot carry."""
+    if len(members) > MAX_MEMBERS or sum(map(len, members.values())) > MAX_ARCHIVE_BYTES:
+        raise DocumentInvalid("The archive would be too large.", fix="Put less into it.")
+    body, directory, offset = [], [], 0
+    for name, content in sorted(members.items()):
+        if len(name) > 255 or not _NAME.fullmatch(name):
+            raise DocumentInvalid(f"{name[:80]!r} cannot name a member.", fix="Use plain ASCII names.")
+        raw, size = name.encode("ascii"), len(content)
+        facts = (_VERSION, 0, 0, 0, _DATE, crc32(content), size, size, len(raw), 0)
+        local = _LOCAL.pack(_LOCAL_MARK, *facts) + raw
+        directory.append(_CENTRAL.pack(b"PK\x01\x02", _VERSION, *facts, 0, 0, 0, 0, offset) + raw)
+        body += [local, content]
+        offset += len(local) + size
+    index = b"".join(directory)
+    end = _END.pack(b"PK\x05\x06", 0, 0, len(directory), len(directory), len(index), offset, 0)
+    return b"".join([*body, index, end])
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """The members of an archive by name. Raises `ProofInvalid` for bytes that `pack` would not write."""
+    if len(data) > MAX_ARCHIVE_BYTES:
+        raise _altered("it is too large")
+    members: dict[str, bytes] = {}
+    at = 0
+    while data[at : at + 4] == _LOCAL_MARK:
+        if at + _LOCAL.size > len(data) or len(members) >= MAX_MEMBERS:
+            raise _altered("it ends early or never")
+        *_, checksum, _, size, name_size, _ = _LOCAL.unpack_from(data, at)
+        start = at + _LOCAL.size + name_size
+        name, content = data[at + _LOCAL.size : start].decode("latin-1"), data[start : start + size]
+        if crc32(content) != checksum:
+            raise _altered(f"the content of {name[:80]!r} does not have its checksum")
+        members[name] = content
+        at = start + size
+    try:
+        again = pack(members)
+    except DocumentInvalid as error:
+        raise _altered("a member has a strange name") from error
+    if again != data:
+        raise _altered("its bytes are not those that its members have")
+    return members
+
+
+def _altered(why: str) -> ProofInvalid:
+    return ProofInvalid(
+        f"The file is not as it was made: {why}.", fix="Get the file again; never unzip and zip evidence."
+    )
