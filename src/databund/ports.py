@@ -5,7 +5,7 @@ Each port states its guarantees; every adapter passes the conformance suite of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -13,7 +13,7 @@ import msgspec
 
 from databund.core.amounts import Amount, Currency, Payment
 from databund.core.attachments import Attachment
-from databund.core.chain_events import ChainEvent
+from databund.core.chain_events import ChainEvent, Fate
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
 from databund.core.ids import Address, Bytes32, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
@@ -105,6 +105,9 @@ class Ledger(Protocol):
     def balance(self, account: Address) -> Amount:
         """What the account holds of the settlement currency."""
 
+    def anchored(self, origin: str, sender: Address) -> tuple[int, bytes] | None:
+        """The tree head (size, root) that ``sender`` left last for the log ``origin``; None when there is none."""
+
     def check_signature(self, account: Address, digest: Bytes32, *, signature: bytes) -> None:
         """Raise `OfferForged` unless ``account`` signed ``digest``, by ECDSA or by ERC-1271."""
 
@@ -127,6 +130,9 @@ class ChainEvents(Protocol):
 
     def between(self, first: int, last: int) -> Sequence[ChainEvent]:
         """The events of the blocks ``first`` to ``last``, both included, in the order of the chain."""
+
+    def fate(self, chain_transaction: str) -> Fate:
+        """What became of a chain transaction, by its hash."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -321,8 +327,11 @@ class Sealer(Protocol):
         Called within the database transaction, as its last act. What it raises undoes the whole transaction.
         """
 
-    def publish(self, checkpoint: bytes) -> None:
-        """Called when the database transaction with this checkpoint is durable, before anybody learns of it."""
+    def publish(self, checkpoint: bytes, read: Callable[[], AbstractContextManager[Log]]) -> None:
+        """Called when the database transaction with this checkpoint is durable, before anybody learns of it.
+
+        ``read`` opens the log as it is stored now.
+        """
 
 
 class CosignedCheckpoints(Protocol):

@@ -11,6 +11,7 @@ import pytest
 from databund.storage.database import SqlDatabase
 from databund.storage.tables import metadata
 from databund.testing.database_suite import DatabaseSuite
+from databund.testing.plain_sealer import PlainSealer
 from tests import servers
 
 
@@ -18,9 +19,9 @@ class TestSqlite(DatabaseSuite):
     """SQLite, in a file."""
 
     @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[SqlDatabase]:
+    def database(self, tmp_path: Path, sealer: PlainSealer) -> Iterator[SqlDatabase]:
         """A new file."""
-        database = SqlDatabase.open(f"sqlite:///{tmp_path}/test.db", create=True)
+        database = SqlDatabase.open(f"sqlite:///{tmp_path}/test.db", create=True, sealer=sealer)
         yield database
         database.close()
 
@@ -36,9 +37,9 @@ class TestPostgres(DatabaseSuite):
             yield url
 
     @pytest.fixture
-    def database(self, url: str) -> Iterator[SqlDatabase]:
+    def database(self, url: str, sealer: PlainSealer) -> Iterator[SqlDatabase]:
         """The database, emptied afterwards."""
-        database = SqlDatabase.open(url, create=True)
+        database = SqlDatabase.open(url, create=True, sealer=sealer)
         yield database
         database.close()
         names = ", ".join(f'"{name}"' for name in metadata.tables)

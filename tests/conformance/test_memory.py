@@ -13,15 +13,16 @@ from databund.testing.memory_exchange import MemoryExchange
 from databund.testing.memory_ledger import MemoryChain, MemoryLedger, MemoryRelayer
 from databund.testing.memory_objects import MemoryObjects
 from databund.testing.objects_suite import ObjectsSuite
+from databund.testing.plain_sealer import PlainSealer
 
 
 class TestMemoryDatabase(DatabaseSuite):
     """Dictionaries as the database."""
 
     @pytest.fixture
-    def database(self) -> MemoryDatabase:
+    def database(self, sealer: PlainSealer) -> MemoryDatabase:
         """A new one."""
-        return MemoryDatabase()
+        return MemoryDatabase(sealer)
 
 
 class TestMemoryObjects(ObjectsSuite):

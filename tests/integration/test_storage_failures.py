@@ -207,15 +207,17 @@ def test_writers_wait_in_line() -> None:
     turns, came, went = Turns(), threading.Semaphore(0), []
 
     def take(number: int) -> None:
-        with turns.turn(timeout_s=30):
-            went.append(number)
+        turns.take(timeout_s=30, given_up=turns.end)
+        went.append(number)
+        turns.end()
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
-    with turns.turn(timeout_s=30):
-        for waiting, thread in enumerate(threads, start=2):
-            thread.start()
-            while len(turns._line) < waiting:
-                came.acquire(timeout=0.001)
+    turns.take(timeout_s=30, given_up=turns.end)
+    for waiting, thread in enumerate(threads, start=1):
+        thread.start()
+        while len(turns._line) < waiting:
+            came.acquire(timeout=0.001)
+    turns.end()
     for thread in threads:
         thread.join()
     assert went == list(range(8))
@@ -224,10 +226,12 @@ def test_writers_wait_in_line() -> None:
 def test_a_writer_gives_up() -> None:
     """A writer whose turn does not come in time is told so, and those behind it do not wait for it."""
     turns = Turns()
-    with turns.turn(timeout_s=30), pytest.raises(StoreUnavailable), turns.turn(timeout_s=0.01):
-        pass
-    with turns.turn(timeout_s=0.01):
-        pass
+    turns.take(timeout_s=30, given_up=turns.end)
+    with pytest.raises(StoreUnavailable):
+        turns.take(timeout_s=0.01, given_up=turns.end)
+    assert not turns.hand_over()
+    turns.end()
+    turns.take(timeout_s=0.01, given_up=turns.end)
 
 
 def _end_connections(url: str) -> None:

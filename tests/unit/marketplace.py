@@ -39,6 +39,7 @@ from databund.ports import Listing
 from databund.testing.faults import InterruptedDatabase, Interruption, interrupted
 from databund.testing.memory_database import MemoryDatabase
 from databund.testing.memory_exchange import MemoryExchange
+from databund.testing.memory_heads import MemoryHeads
 from databund.testing.memory_ledger import MemoryChain, MemoryLedger, MemoryRelayer
 from databund.testing.memory_objects import MemoryObjects
 from databund.tlog.checkpoints import open_checkpoint
@@ -106,6 +107,7 @@ class Marketplace:
         self.exchange = MemoryExchange(OPERATOR.address, self.clock)
         self.chain = MemoryChain(self.exchange)
         self.database = MemoryDatabase()
+        self.heads = MemoryHeads()
         self.objects = MemoryObjects()
         for version, blob in BLOBS.items():
             self.objects.put(str(dataset(version=version).content_root), [blob])
@@ -120,8 +122,10 @@ class Marketplace:
         ledger = interrupted(self.memory_ledger, interruption, error=ChainUnavailable)
         relayer = interrupted(self.memory_relayer, interruption, error=ChainUnavailable)
         objects = interrupted(self.objects, interruption, error=StoreUnavailable)
+        heads = interrupted(self.heads, interruption, error=StoreUnavailable)
         verifier = ed25519_verifier(self.vkey, verify_ed25519)
-        self.auditor = Auditor(ORIGIN, ed25519_signer(self.vkey, OPERATOR.log_key.sign), verifier)
+        self.auditor = Auditor(ORIGIN, ed25519_signer(self.vkey, OPERATOR.log_key.sign), verifier, heads)
+        self.database.sealer = self.auditor
         self.relaying = Relaying(database, relayer, timeout_s=0.0)
         self.signing_in = SigningIn(database, ledger, self.clock, lambda: f"random{next(self._random):08}")
         self.publishing = Publishing(database, objects, ledger, self.relaying, self.auditor, OPERATOR, self.clock, FEE)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from databund.core.events import Event, EventKind
+from databund.core.ids import OrderId
 from databund.errors import CheckpointInvalid, DocumentInvalid, LogForked, NotFound, StoreCorrupt
 from databund.ports import Tables
+from databund.testing.faults import Interruption
 from tests.unit.marketplace import Marketplace
 
 
@@ -18,7 +20,12 @@ def market() -> Marketplace:
 
 def refusal(number: int, *, reason: str = "because") -> Event:
     """An event."""
-    return Event(EventKind.REFUSED, number, "somebody", {"order": str(number), "offer": "", "reason": reason})
+    return Event(
+        EventKind.REFUSED,
+        number,
+        "somebody",
+        {"order": str(OrderId(number.to_bytes(32))), "offer": "", "reason": reason},
+    )
 
 
 def append(market: Marketplace, *events: Event) -> list[int]:
@@ -98,10 +105,11 @@ def _unsigned_entry(tables: Tables) -> None:
 def test_a_changed_log_stops(
     market: Marketplace, tamper: Callable[[Tables], None], error: type[Exception] | tuple[type[Exception], ...]
 ) -> None:
-    """Nothing is appended to a log whose tiles, entries or checkpoint are not the ones that were signed."""
+    """A node that starts appends nothing to a log whose tiles, entries or checkpoint are not the signed ones."""
     append(market, refusal(0), refusal(1))
     with market.database.write() as tables:
         tamper(tables)
+    market.wire(Interruption(0))
     with pytest.raises(error):
         append(market, refusal(2))
     with market.database.read() as tables:

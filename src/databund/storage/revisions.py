@@ -15,7 +15,7 @@ from databund.errors import HomeTooNew, NotFound, StoreCorrupt
 
 __all__ = ["REVISIONS", "TABLE", "is_current", "upgrade"]
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision this version knows, oldest first."""
 
 TABLE = "databund_revision"

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
+from databund.core.attachments import Attachment
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
-from databund.core.ids import Address, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.ids import Address, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.orders import Order, OrderState
 from databund.errors import (
     AlreadyExists,
@@ -29,7 +30,7 @@ from databund.errors import (
     SignInRequired,
     StoreUnavailable,
 )
-from databund.ports import ChainOutcome, ChainTransaction, Listing, Release
+from databund.ports import Anchor, Block, ChainOutcome, ChainTransaction, Listing, Release, Sealer
 
 __all__ = ["MemoryDatabase", "MemoryTables"]
 
@@ -50,8 +51,15 @@ class _Records:
     outcomes: dict[str, ChainOutcome] = field(default_factory=dict)
     deliveries: dict[DeliveryId, Delivery] = field(default_factory=dict)
     entries: list[bytes] = field(default_factory=list)
+    about_order: dict[int, OrderId] = field(default_factory=dict)
+    staged: list[tuple[bytes, OrderId | None]] = field(default_factory=list)
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     checkpoint: bytes | None = None
+    cosigned: dict[int, bytes] = field(default_factory=dict)
+    anchors: dict[str, Anchor] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    attachments: dict[Commitment, Attachment] = field(default_factory=dict)
+    cursor: list[Block] = field(default_factory=list)
     challenges: dict[bytes, int] = field(default_factory=dict)
     tokens: dict[bytes, tuple[Address, int]] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[bytes, int, bytes]] = field(default_factory=dict)
@@ -71,16 +79,21 @@ class MemoryTables:
         self.outbox = _Outbox(records)
         self.deliveries = _Deliveries(records)
         self.log = _Log(records)
+        self.cosigned = _Cosigned(records)
+        self.anchors = _Anchors(records)
+        self.attachments = _Attachments(records)
+        self.cursor = _Cursor(records)
         self.sign_ins = _SignIns(records)
         self.idempotency = _Idempotency(records)
 
 
 class MemoryDatabase:
-    """The port `Database` over dictionaries. Threads may share it."""
+    """The port `Database` over dictionaries. Threads may share it; ``sealer`` may be changed between blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, sealer: Sealer | None = None) -> None:
         self._records = _Records()
         self._turn = threading.Lock()
+        self.sealer = sealer
 
     @contextmanager
     def write(self) -> Iterator[MemoryTables]:
@@ -92,7 +105,10 @@ class MemoryDatabase:
         try:
             records = self._records.copy()
             yield MemoryTables(records)
+            checkpoint = self._seal(records)
             self._records = records
+            if self.sealer is not None and checkpoint is not None:
+                self.sealer.publish(checkpoint, self._log)
         finally:
             self._turn.release()
 
@@ -103,6 +119,22 @@ class MemoryDatabase:
 
     def close(self) -> None:
         """There is nothing to release."""
+
+    def _seal(self, records: _Records) -> bytes | None:
+        if not records.staged:
+            return None
+        if self.sealer is None:
+            raise StoreUnavailable("This database was opened without the log's key.", fix="Write through a node.")
+        first, staged = len(records.entries), records.staged
+        records.staged = []
+        checkpoint = self.sealer.seal(_Log(records), [entry for entry, _ in staged])
+        records.about_order.update({first + at: order for at, (_, order) in enumerate(staged) if order is not None})
+        return checkpoint
+
+    @contextmanager
+    def _log(self) -> Iterator[_Log]:
+        with self.read() as tables:
+            yield tables.log
 
 
 @dataclass(frozen=True)
@@ -282,6 +314,13 @@ class _Log:
     def entries(self, start: int, stop: int) -> Sequence[bytes]:
         return self._records.entries[start:stop]
 
+    def of_order(self, order_id: OrderId) -> Sequence[int]:
+        return sorted(index for index, about in self._records.about_order.items() if about == order_id)
+
+    def append(self, entry: bytes, *, order_id: OrderId | None = None) -> int:
+        self._records.staged.append((entry, order_id))
+        return len(self._records.entries) + len(self._records.staged) - 1
+
     def write(
         self, first: int, entries: Sequence[bytes], *, tiles: Mapping[tuple[int, int], bytes], checkpoint: bytes
     ) -> None:
@@ -293,6 +332,72 @@ class _Log:
         self._records.entries.extend(entries)
         self._records.tiles.update(tiles)
         self._records.checkpoint = checkpoint
+
+
+@dataclass(frozen=True)
+class _Cosigned:
+    _records: _Records
+
+    def newest(self) -> bytes | None:
+        kept = self._records.cosigned
+        return kept[max(kept)] if kept else None
+
+    def add(self, size: int, note: bytes) -> None:
+        kept = self._records.cosigned
+        kept[size] = note
+        for old in sorted(kept)[:-4096]:
+            del kept[old]
+
+    def all(self) -> Iterator[bytes]:
+        yield from (note for _, note in sorted(self._records.cosigned.items()))
+
+
+@dataclass(frozen=True)
+class _Anchors:
+    _records: _Records
+
+    def add(self, anchor: Anchor) -> None:
+        self._records.anchors[anchor.chain_transaction] = anchor
+
+    def newest(self) -> Anchor | None:
+        return max(self._records.anchors.values(), key=lambda anchor: (anchor.size, anchor.at), default=None)
+
+    def pending(self) -> Sequence[Anchor]:
+        waiting = [a for a in self._records.anchors.values() if a.chain_transaction not in self._records.finished]
+        return sorted(waiting, key=lambda anchor: (anchor.size, anchor.at))
+
+    def finish(self, chain_transaction: str) -> None:
+        self._records.finished.add(chain_transaction)
+
+
+@dataclass(frozen=True)
+class _Attachments:
+    _records: _Records
+
+    def add(self, attachment: Attachment) -> None:
+        self._records.attachments.setdefault(attachment.commitment, attachment)
+
+    def get(self, commitment: Commitment) -> Attachment:
+        try:
+            return self._records.attachments[commitment]
+        except KeyError:
+            raise NotFound(f"There is no attachment {commitment} here.", fix="Copy it from the log entry.") from None
+
+    def erase(self, commitment: Commitment, at: int) -> None:
+        known = self.get(commitment)
+        if known.erased_at is None:
+            self._records.attachments[commitment] = Attachment(commitment, known.at, None, None, None, at)
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    _records: _Records
+
+    def get(self) -> Block | None:
+        return self._records.cursor[-1] if self._records.cursor else None
+
+    def set(self, block: Block) -> None:
+        self._records.cursor[:] = [block]
 
 
 @dataclass(frozen=True)
