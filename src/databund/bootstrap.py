@@ -43,6 +43,7 @@ __all__ = [
 HOME_FORMAT = 1
 CURRENCY_NAME, CURRENCY_SYMBOL = "databund credit", "CREDIT"
 _CHAIN_FILE = "chain.db"
+_RESUME_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection
 
 def _wire(settings: Settings, identity: Identity, home: Path, connection: Connection, stack: ExitStack) -> Node:
     from databund.app.auditing import Auditor
+    from databund.app.chores import Chore
     from databund.app.clearing import Clearing
     from databund.app.delivering import Delivering
     from databund.app.node import Node
@@ -213,6 +215,7 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     from databund.crypto.signatures import verify_ed25519
     from databund.errors import NotFound
     from databund.storage.database import SqlDatabase
+    from databund.storage.heads import open_heads
     from databund.storage.objects import open_objects
     from databund.tlog.notes import SignatureType, VerifierKey, ed25519_signer, ed25519_verifier
 
@@ -223,16 +226,20 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     except NotFound:
         deployment = deploy(connection, identity, currency_name=CURRENCY_NAME, currency_symbol=CURRENCY_SYMBOL)
         deployment.save(folder)
-    database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True)
+    origin = settings.origin or f"databund.local/{str(identity.address).lower()}"
+    log_key = identity.log_key
+    vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
+    heads = open_heads(settings.heads or str(home / "heads"))
+    auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), ed25519_verifier(vkey, verify_ed25519), heads)
+    database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True, sealer=auditor)
     stack.callback(database.close)
+    with database.read() as tables:
+        auditor.check(tables.log)
     place = settings.objects or str(home / "objects")
     objects = open_objects(place if "://" in place else f"file://{Path(place).resolve()}")
     ledger = ChainLedger(connection, deployment)
     relaying = Relaying(database, ChainRelayer(connection, deployment, identity))
-    origin = settings.origin or f"databund.local/{str(identity.address).lower()}"
-    log_key = identity.log_key
-    vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
-    auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), ed25519_verifier(vkey, verify_ed25519))
+    purchasing = Purchasing(database, relaying, auditor, _now)
     fee = Split(identity.address, settings.fee) if settings.fee else None
     return Node(
         info=NodeInfo(
@@ -254,9 +261,11 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
         ledger=ledger,
         signing_in=SigningIn(database, ledger, _now, lambda: secrets.token_hex(24)),
         publishing=Publishing(database, objects, ledger, relaying, auditor, identity, _now, fee),
-        purchasing=Purchasing(database, relaying, auditor, _now),
+        purchasing=purchasing,
         delivering=Delivering(database, ledger, auditor, identity, _now),
         clearing=Clearing(database, auditor, identity.address, _now),
+        auditor=auditor,
+        chores=[Chore("resume", _RESUME_S, purchasing.resume)],
     )
 
 

@@ -93,6 +93,13 @@ SETTINGS: tuple[Setting, ...] = (
         "When a block of the chain counts: immediate, finalized, or a number of blocks on top. "
         "By default finalized where the network knows it, else 64.",
     ),
+    Setting(
+        "heads",
+        _text,
+        None,
+        "Where the newest signed checkpoint lies, apart from the database (a folder or s3://bucket/prefix); by default "
+        "in the home. Nodes that could sign for the same log share it.",
+    ),
     Setting("origin", _text, None, "The name of the audit log; by default made from the operator's account."),
     Setting("fee", _basis_points, 100, "The exchange's share of every sale, in basis points."),
 )

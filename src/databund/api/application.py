@@ -33,6 +33,7 @@ from databund.api.trade import (
     OfferRoutes,
     OrderRoutes,
 )
+from databund.app.chores import Chore
 from databund.app.node import Node
 from databund.core import documents
 from databund.core.amounts import Amount
@@ -45,7 +46,6 @@ from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_entries, p
 
 __all__ = ["create_application"]
 
-_HEAL_S = 15.0
 _THREADS = 64
 _UPLOADS_AT_ONCE = 16
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -73,15 +73,16 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
         return uploads
 
     @asynccontextmanager
-    async def healing(_application: Litestar) -> AsyncIterator[None]:
+    async def chores(_application: Litestar) -> AsyncIterator[None]:
         # Whoever waits for the chain holds a thread; the default of a few would let buyers stop the catalog.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="handler"))
-        task = asyncio.create_task(_heal(node))
+        tasks = [asyncio.create_task(_again(chore)) for chore in node.chores]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     handlers: list[Any] = [
         node_info,
@@ -92,6 +93,7 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
         upload,
         download,
         checkpoint,
+        newest_checkpoint,
         tile,
         DatasetRoutes,
         OfferRoutes,
@@ -128,7 +130,7 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
             title="databund", version=node.info.version, path="/schema", render_plugins=[JsonRenderPlugin()]
         ),
         request_max_body_size=MAX_BODY_BYTES,
-        lifespan=[healing],
+        lifespan=[chores],
         logging_config=None,
     )
 
@@ -194,12 +196,16 @@ async def download(node: TheNode, root: FromPath[str]) -> ASGIApp:
 
 @get("/log/checkpoint", sync_to_thread=True, media_type="text/plain", summary="The newest checkpoint", tags=["log"])
 def checkpoint(node: TheNode) -> Response[bytes]:
-    """The newest signed checkpoint (c2sp.org/tlog-checkpoint)."""
+    """The newest checkpoint that witnesses cosigned, or signed where there are none (c2sp.org/tlog-checkpoint)."""
     with node.database.read() as tables:
-        note = tables.log.checkpoint()
-    if note is None:
-        raise NotFound("The log is empty.", fix="Register a dataset first.")
-    return Response(note, media_type="text/plain; charset=utf-8", headers=_BRIEF)
+        return _note(tables.cosigned.newest() or node.auditor.published(tables.log))
+
+
+@get("/log/checkpoint/newest", sync_to_thread=True, media_type="text/plain", summary="As signed last", tags=["log"])
+def newest_checkpoint(node: TheNode) -> Response[bytes]:
+    """The newest signed checkpoint, which the witnesses may not have seen yet."""
+    with node.database.read() as tables:
+        return _note(node.auditor.published(tables.log))
 
 
 @get("/log/tile/{place:path}", sync_to_thread=True, summary="A tile or an entry bundle", tags=["log"])
@@ -209,6 +215,12 @@ def tile(node: TheNode, place: FromPath[str]) -> Response[bytes]:
     with node.database.read() as tables:
         content = _bundle(tables, asked) if isinstance(asked, EntryBundle) else _hashes(tables, asked)
     return Response(content, media_type="application/octet-stream", headers=_IMMUTABLE)
+
+
+def _note(note: bytes | None) -> Response[bytes]:
+    if note is None:
+        raise NotFound("The log is empty.", fix="Register a dataset first.")
+    return Response(note, media_type="text/plain; charset=utf-8", headers=_BRIEF)
 
 
 def _hashes(tables: Tables, asked: Tile) -> bytes:
@@ -226,14 +238,17 @@ def _bundle(tables: Tables, asked: EntryBundle) -> bytes:
     return format_entries(entries)
 
 
-async def _heal(node: Node) -> None:
-    """Bring on, again and again, what the chain did not decide while somebody waited."""
+async def _again(chore: Chore) -> None:
+    """Do a chore until the node stops. What goes wrong is logged, once until it goes wrong in another way."""
+    trouble = ""
     while True:
-        await asyncio.sleep(_HEAL_S)
+        await asyncio.sleep(chore.every_s)
         try:
-            await to_thread.run_sync(node.purchasing.resume)
+            await to_thread.run_sync(chore.step)
+            trouble = ""
         except Exception as error:  # noqa: BLE001  # a worker's loop goes on
-            get_logger("databund.api").error("healing.failed", error=type(error).__name__, reason=str(error))
+            if trouble != (trouble := f"{type(error).__name__}: {error}"):
+                get_logger("databund.api").error("chore.failed", chore=chore.name, reason=trouble)
 
 
 def _holder(request: Request[Any, Any, Any], node: TheNode) -> Address:

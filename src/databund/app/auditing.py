@@ -29,7 +29,7 @@ __all__ = ["Auditor"]
 _REMEMBERED = 4096
 _RETRY_S = 600
 _AT = b',"at":'
-_FIX = "Stop the node, keep a copy of its home, and restore the newest database; or start a new log: --origin"
+_FIX = "Stop the node, keep a copy of its home, and restore the newest database."
 
 
 class Auditor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from databund.app.auditing import Auditor
+from databund.app.chores import Chore
 from databund.app.clearing import Clearing
 from databund.app.delivering import Delivering
 from databund.app.publishing import Publishing
@@ -28,3 +31,5 @@ class Node:
     purchasing: Purchasing
     delivering: Delivering
     clearing: Clearing
+    auditor: Auditor
+    chores: Sequence[Chore]
