@@ -14,6 +14,13 @@ from databund.tlog.merkle import EMPTY_ROOT, MAX_SIZE, Frontier
 from databund.tlog.notes import Signature, Signer, VerifierKey, parse_note, sign_note
 from databund.tlog.proofs import EntryProof
 from databund.tlog.tiles import EntryBundle, Tile, format_entries, parse_entries, parse_path
+from databund.tlog.witnessing import (
+    AddCheckpoint,
+    format_cosignatures,
+    format_size,
+    parse_cosignatures,
+    parse_size,
+)
 from tests.unit.tlog_keys import Key
 
 LOG = Key("log.example")
@@ -34,6 +41,15 @@ FORMATS: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
         lambda data: str(VerifierKey.parse(data.decode("utf-8", "surrogateescape"))).encode("utf-8", "surrogateescape"),
         str(LOG.vkey).encode(),
     ),
+    "request": (
+        lambda data: AddCheckpoint.parse(data).to_bytes(),
+        AddCheckpoint(5, (bytes(32), b"\x01" * 32), VALID_NOTE).to_bytes(),
+    ),
+    "cosignatures": (
+        lambda data: format_cosignatures(parse_cosignatures(data)),
+        format_cosignatures([Signature("witness.example", 7, bytes(72)), Signature("other.example", 8, b"value")]),
+    ),
+    "size": (lambda data: format_size(parse_size(data)), b"20852014\n"),
     "path": (
         lambda data: parse_path(data.decode("utf-8", "surrogateescape")).path.encode("utf-8", "surrogateescape"),
         b"tile/1/x001/234.p/5",

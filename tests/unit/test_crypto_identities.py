@@ -9,10 +9,12 @@ from databund.core.ids import Address, Bytes32
 from databund.crypto.identities import Identity
 from databund.crypto.signatures import (
     Ed25519Key,
+    MlDsa44Key,
     message_hash,
     recover_typed_hash,
     verify_ed25519,
     verify_message,
+    verify_ml_dsa_44,
     verify_typed_hash,
 )
 from databund.crypto.wrapping import AgeIdentity
@@ -35,8 +37,11 @@ def test_the_address_is_the_accounts() -> None:
 
 
 def test_derived_keys_follow_rfc_5869() -> None:
-    """The log key's seed and the age identity come from HKDF-SHA256 under their labels."""
+    """The seeds of log and witness keys and the age identity come from HKDF-SHA256 under their labels."""
     assert KNOWN.log_key.public == Ed25519Key(hkdf(KNOWN.reveal(), b"databund/v1/log-ed25519")).public
+    assert KNOWN.witness_key.public == Ed25519Key(hkdf(KNOWN.reveal(), b"databund/v1/witness-ed25519")).public
+    ml_dsa = MlDsa44Key(hkdf(KNOWN.reveal(), b"databund/v1/witness-ml-dsa-44"))
+    assert KNOWN.witness_ml_dsa_key.public == ml_dsa.public
     assert KNOWN.age_recipient == AgeIdentity.from_seed(hkdf(KNOWN.reveal(), b"databund/v1/age-x25519")).recipient
 
 
@@ -44,6 +49,25 @@ def test_derived_keys_never_change() -> None:
     """What a release derives, every later one derives: deliveries and logs depend on it."""
     assert str(KNOWN.age_recipient) == "age1yfpk2jstxxuthepvfv8dzg9eyxpknusl53ntm65ek388dcj30vus7f5zp4"
     assert KNOWN.log_key.public.hex() == "21e1ee543acf0c4d23ec24af2fa3a29e7745a6e9e0af0ebc2b9505a9d42383be"
+
+
+def test_ml_dsa_signatures_verify_over_their_message_only() -> None:
+    """An ML-DSA-44 signature has 2,420 bytes, is another one each time, and counts for its key and message alone."""
+    key, other = KNOWN.witness_ml_dsa_key, Identity.generate().witness_ml_dsa_key
+    signature = key.sign(b"message")
+    verify_ml_dsa_44(key.public, b"message", signature)
+    assert (len(key.public), len(signature)) == (1312, 2420)
+    assert key.sign(b"message") != signature
+    for public, message in ((key.public, b"another"), (other.public, b"message"), (key.public[:-1], b"message")):
+        with pytest.raises(SignatureInvalid):
+            verify_ml_dsa_44(public, message, signature)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_seeds_of_ml_dsa_have_32_bytes(length: int) -> None:
+    """A seed of another length is refused."""
+    with pytest.raises(KeyInvalid):
+        MlDsa44Key(bytes(length))
 
 
 def test_identities_are_fresh() -> None:
@@ -57,7 +81,9 @@ def test_identities_are_fresh() -> None:
 def test_secrets_stay_hidden() -> None:
     """Neither repr nor str of any key shows its secret."""
     identity = Identity.generate()
-    shown = "".join(f"{key!r}{key}" for key in (identity, identity.age_identity, identity.log_key))
+    shown = "".join(
+        f"{key!r}{key}" for key in (identity, identity.age_identity, identity.log_key, identity.witness_ml_dsa_key)
+    )
     assert identity.reveal().hex() not in shown
     assert identity.age_identity.reveal() not in shown
     with pytest.raises(TypeError):

@@ -16,8 +16,9 @@ from databund.tlog.checkpoints import (
     verify_advance,
 )
 from databund.tlog.merkle import EMPTY_ROOT
+from databund.tlog.notes import SignatureType
 from databund.tlog.tiles import consistency_proof
-from tests.unit.tlog_keys import ORIGIN, Key, log_of, witness_key
+from tests.unit.tlog_keys import ORIGIN, Key, log_of, quorum_of, witness_key
 
 LOG = Key(ORIGIN)
 WITNESSES = [witness_key(f"witness.example/{number}") for number in range(3)]
@@ -97,9 +98,7 @@ def test_cosigned_checkpoint_opens_and_names_its_witnesses() -> None:
     signers = [LOG.signer(), *(key.signer(timestamp_s=7 + at) for at, key in enumerate(WITNESSES[:2]))]
     data = sign_checkpoint(checkpoint, signers).to_bytes()
 
-    opened = open_checkpoint(
-        data, origin=ORIGIN, log=[LOG.verifier()], witnesses=[key.verifier() for key in WITNESSES], quorum=2
-    )
+    opened = open_checkpoint(data, origin=ORIGIN, log=[LOG.verifier()], policy=quorum_of(2, *WITNESSES))
 
     assert opened.checkpoint == checkpoint == read_unverified(data)
     assert [(line.name, line.timestamp_s) for line in opened.cosignatures] == [
@@ -121,7 +120,7 @@ def test_witness_can_cosign_a_published_checkpoint() -> None:
     cosigned = sign_checkpoint(read_unverified(note.to_bytes()), [WITNESSES[0].signer()], others=note.signatures)
 
     opened = open_checkpoint(
-        cosigned.to_bytes(), origin=ORIGIN, log=[LOG.verifier()], witnesses=[WITNESSES[0].verifier()], quorum=1
+        cosigned.to_bytes(), origin=ORIGIN, log=[LOG.verifier()], policy=quorum_of(1, WITNESSES[0])
     )
 
     assert len(opened.log_signatures) == len(opened.cosignatures) == 1
@@ -133,9 +132,26 @@ def test_too_few_witnesses_are_refused() -> None:
     data = sign_checkpoint(log_of(3).checkpoint(), signers).to_bytes()
 
     with pytest.raises(CheckpointInvalid, match="1 of 2"):
-        open_checkpoint(
-            data, origin=ORIGIN, log=[LOG.verifier()], witnesses=[key.verifier() for key in WITNESSES], quorum=2
-        )
+        open_checkpoint(data, origin=ORIGIN, log=[LOG.verifier()], policy=quorum_of(2, *WITNESSES))
+
+
+def test_witnesses_without_a_policy_may_cosign() -> None:
+    """Known witnesses whom nobody asks for are verified where they signed, and not missed where they did not."""
+    data = sign_checkpoint(log_of(3).checkpoint(), [LOG.signer(), WITNESSES[1].signer()]).to_bytes()
+
+    opened = open_checkpoint(data, origin=ORIGIN, log=[LOG.verifier()], witnesses=[key.verifier() for key in WITNESSES])
+
+    assert [line.name for line in opened.cosignatures] == ["witness.example/1"]
+
+
+def test_log_may_sign_with_ml_dsa() -> None:
+    """A checkpoint under the log's ML-DSA-44 key opens, and the same key may be listed as a witness, too."""
+    key = witness_key(ORIGIN, SignatureType.ML_DSA_44)
+    data = sign_checkpoint(log_of(3).checkpoint(), [key.signer()]).to_bytes()
+
+    opened = open_checkpoint(data, origin=ORIGIN, log=[key.verifier()], policy=quorum_of(1, key))
+
+    assert len(opened.log_signatures) == len(opened.cosignatures) == 1
 
 
 def test_witnesses_cannot_speak_for_the_log() -> None:

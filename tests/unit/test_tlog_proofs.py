@@ -11,9 +11,10 @@ from databund.tlog.checkpoints import sign_checkpoint
 from databund.tlog.merkle import MAX_SIZE
 from databund.tlog.proofs import EntryProof, verify_entry
 from databund.tlog.tiles import inclusion_proof
-from tests.unit.tlog_keys import ORIGIN, Key, log_of, witness_key
+from tests.unit.tlog_keys import ORIGIN, Key, log_of, quorum_of, witness_key
 
 LOG, WITNESS = Key(ORIGIN), witness_key("witness.example")
+POLICY = quorum_of(1, WITNESS)
 ENTRY_LOG = log_of(300)
 ENTRY = ENTRY_LOG.entries[258]
 
@@ -27,7 +28,7 @@ def proof() -> EntryProof:
 
 def verify(proof: EntryProof, entry: bytes = ENTRY) -> None:
     """Verify as somebody who knows the log and asks for its one witness."""
-    verify_entry(proof, entry, origin=ORIGIN, log=[LOG.verifier()], witnesses=[WITNESS.verifier()], quorum=1)
+    verify_entry(proof, entry, origin=ORIGIN, log=[LOG.verifier()], policy=POLICY)
 
 
 def test_proof_of_an_entry_verifies(proof: EntryProof) -> None:

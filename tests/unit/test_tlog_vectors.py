@@ -14,6 +14,7 @@ from databund.errors import ProofInvalid
 from databund.tlog.checkpoints import read_unverified
 from databund.tlog.merkle import verify_consistency, verify_inclusion
 from databund.tlog.notes import VerifierKey, ed25519_verifier, open_note, parse_note
+from databund.tlog.witnessing import AddCheckpoint, format_cosignatures, parse_cosignatures
 from tests.unit.tlog_keys import verify_ed25519
 
 NOTE_VECTORS = Path(__file__).parent.parent / "vectors" / "signed_note"
@@ -88,6 +89,20 @@ def test_example_of_checkpoint_parses() -> None:
     checkpoint = read_unverified(examples("tlog-checkpoint.md")[0])
 
     assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20852163)
+
+
+def test_examples_of_the_witness_protocol_parse() -> None:
+    """The request and the answer that c2sp.org/tlog-witness shows are read and written back unchanged."""
+    text = (copy_of("DATABUND_C2SP_SPECS", "the repository C2SP/C2SP") / "tlog-witness.md").read_text(encoding="utf-8")
+    request, answer = re.findall(r"Example (?:request|response) body:\n\n((?:(?:    .*)?\n)+?)\n(?=\S)", text)[:2]
+    body = re.sub("^    ", "", request, flags=re.M).encode()
+    lines = re.sub("^    ", "", answer, flags=re.M).encode()
+
+    parsed = AddCheckpoint.parse(body)
+
+    assert (parsed.old_size, len(parsed.proof), read_unverified(parsed.checkpoint).size) == (20852014, 4, 20852163)
+    assert parsed.to_bytes() == body
+    assert format_cosignatures(parse_cosignatures(lines)) == lines
 
 
 def test_merkle_inclusion_vectors() -> None:

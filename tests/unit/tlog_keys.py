@@ -1,4 +1,4 @@
-"""What the tests of the log share: Ed25519 keys made from seeds, and a log whose tiles lie in memory."""
+"""What the tests of the log share: keys made from seeds, policies, and a log whose tiles lie in memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from databund.crypto.signatures import Ed25519Key, MlDsa44Key
 from databund.errors import SealBroken
+from databund.sdk.log_keys import verifier
 from databund.tlog.checkpoints import Checkpoint
-from databund.tlog.cosignatures import cosignature_signer, cosignature_verifier
+from databund.tlog.cosignatures import COSIGNATURE_TYPES, cosignature_signer
 from databund.tlog.merkle import leaf_hash
-from databund.tlog.notes import SignatureType, Signer, Verifier, VerifierKey, ed25519_signer, ed25519_verifier
+from databund.tlog.notes import SignatureType, Signer, Verifier, VerifierKey, ed25519_signer
+from databund.tlog.policies import WitnessPolicy
 from databund.tlog.tiles import Tile, TreeEdge
 
 ORIGIN = "exchange.example/audit"
@@ -27,28 +30,37 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:
 
 
 class Key:
-    """A named Ed25519 key made from its name and type, so that every run signs the same bytes."""
+    """A named key made from its name and type, so that every run signs with the same one."""
 
     def __init__(self, name: str, signature_type: SignatureType = SignatureType.ED25519) -> None:
-        self._private = Ed25519PrivateKey.from_private_bytes(sha256(f"{name} {signature_type}".encode()).digest())
-        self.vkey = VerifierKey(name, signature_type, self._private.public_key().public_bytes_raw())
+        seed = sha256(f"{name} {signature_type}".encode()).digest()
+        made = MlDsa44Key if signature_type is SignatureType.ML_DSA_44 else Ed25519Key
+        self._private = made(seed)
+        self.vkey = VerifierKey(name, signature_type, self._private.public)
 
     def signer(self, *, timestamp_s: int = 1_700_000_000) -> Signer:
         """What signs notes; the time is used by a witness only."""
-        if self.vkey.signature_type is SignatureType.COSIGNATURE_V1:
+        if self.vkey.signature_type in COSIGNATURE_TYPES:
             return cosignature_signer(self.vkey, self._private.sign, timestamp_s=timestamp_s)
         return ed25519_signer(self.vkey, self._private.sign)
 
     def verifier(self) -> Verifier:
         """What checks this key's signatures."""
-        if self.vkey.signature_type is SignatureType.COSIGNATURE_V1:
-            return cosignature_verifier(self.vkey, verify_ed25519)
-        return ed25519_verifier(self.vkey, verify_ed25519)
+        return verifier(self.vkey)
 
 
-def witness_key(name: str) -> Key:
+def witness_key(name: str, signature_type: SignatureType = SignatureType.COSIGNATURE_V1) -> Key:
     """A key for cosignatures."""
-    return Key(name, SignatureType.COSIGNATURE_V1)
+    return Key(name, signature_type)
+
+
+def quorum_of(threshold: int, *keys: Key) -> WitnessPolicy:
+    """The policy that asks ``threshold`` of these witnesses, called w0, w1 and so on."""
+    lines = [f"witness w{number} {key.vkey}" for number, key in enumerate(keys)]
+    members = " ".join(f"w{number}" for number in range(len(keys)))
+    return WitnessPolicy.parse(
+        "\n".join([*lines, f"group all {threshold} {members}", "quorum all", ""]).encode(), verifier
+    )
 
 
 @dataclass

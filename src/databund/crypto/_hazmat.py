@@ -23,9 +23,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 __all__ = [
     "AESGCM",
+    "Certificate",
     "InvalidSignature",
     "InvalidTag",
     "aes_ctr",
@@ -39,6 +41,7 @@ __all__ = [
     "ed25519_verify",
     "equal",
     "hkdf_sha256",
+    "load_pem_x509_certificates",
     "ml_dsa_44_public",
     "ml_dsa_44_sign",
     "ml_dsa_44_verify",

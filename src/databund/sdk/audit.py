@@ -22,12 +22,13 @@ from databund.core.messages import DatasetView, NodeInfo, OfferView
 from databund.core.orders import OrderEvent, OrderState, apply
 from databund.core.policies import Policy, reevaluate
 from databund.core.terms import check_terms
-from databund.crypto.signatures import verify_ed25519, verify_typed_hash
+from databund.crypto.signatures import verify_typed_hash
 from databund.errors import FileUnusable, IllegalMove, ProofInvalid
 from databund.sdk.connection import Connection
+from databund.sdk.log_keys import verifier
 from databund.tlog.checkpoints import Checkpoint, open_checkpoint
 from databund.tlog.merkle import leaf_hash
-from databund.tlog.notes import VerifierKey, ed25519_verifier
+from databund.tlog.notes import VerifierKey
 from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TreeEdge, changed_tiles, parse_entries
 
 __all__ = ["Report", "export", "verify"]
@@ -264,4 +265,4 @@ def _document(kind: str, name: str) -> str:
 
 
 def _opened(note: bytes, key: VerifierKey) -> Checkpoint:
-    return open_checkpoint(note, origin=key.name, log=[ed25519_verifier(key, verify_ed25519)]).checkpoint
+    return open_checkpoint(note, origin=key.name, log=[verifier(key)]).checkpoint

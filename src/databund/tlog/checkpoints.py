@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from databund.tlog.notes import Note, Signature, Signer, Verifier
+    from databund.tlog.policies import WitnessPolicy
 
 __all__ = [
     "Checkpoint",
@@ -101,31 +102,35 @@ def sign_checkpoint(checkpoint: Checkpoint, signers: Iterable[Signer], *, others
 
 
 def open_checkpoint(
-    data: bytes, *, origin: str, log: Iterable[Verifier], witnesses: Iterable[Verifier] = (), quorum: int = 0
+    data: bytes,
+    *,
+    origin: str,
+    log: Iterable[Verifier],
+    witnesses: Iterable[Verifier] = (),
+    policy: WitnessPolicy | None = None,
 ) -> OpenedCheckpoint:
     """Read and verify a checkpoint.
 
     ``log`` holds the keys of the log ``origin``, one of which must have signed; ``witnesses`` those of known witnesses
-    (see `databund.tlog.cosignatures`), of which ``quorum`` different ones must have. Raises CheckpointInvalid when one
-    did not, when any known key's signature is wrong, when the origin is another, or when the form is not that of the
-    specification.
+    (see `databund.tlog.cosignatures`), who may have. With a ``policy`` its witnesses are known, too, and must have
+    cosigned as it asks; the logs it lists count only when they are given as ``log`` (`WitnessPolicy.log_verifiers`).
+    Raises CheckpointInvalid when somebody's signature is missing, when any known key's signature is wrong, when the
+    origin is another, or when the form is not that of the specification.
     """
-    log_keys, witness_keys = tuple(log), tuple(witnesses)
-    opened = open_note(data, (*log_keys, *witness_keys))
+    log_keys = {(key.name, key.key_id): key for key in log}
+    witness_keys = {(key.name, key.key_id): key for key in (*witnesses, *(policy.verifiers if policy else ()))}
+    opened = open_note(data, {**witness_keys, **log_keys}.values())
     checkpoint = Checkpoint.parse(opened.text)
     if checkpoint.origin != origin:
         raise CheckpointInvalid(f"The checkpoint is not one of the log {origin}.", fix=_FETCH_AGAIN)
-    log_ids = {(key.name, key.key_id) for key in log_keys}
-    log_signatures = tuple(line for line in opened.verified if (line.name, line.key_id) in log_ids)
+    log_signatures = tuple(line for line in opened.verified if (line.name, line.key_id) in log_keys)
     if not log_signatures:
         raise CheckpointInvalid(f"The log {origin} did not sign its checkpoint.", fix=_FETCH_AGAIN)
-    cosignatures = tuple(Cosignature.of(line) for line in opened.verified if (line.name, line.key_id) not in log_ids)
-    if len(cosignatures) < quorum:
-        raise CheckpointInvalid(
-            f"The checkpoint of {origin} at size {checkpoint.size} has {len(cosignatures)} of {quorum} witnesses.",
-            fix="Wait for the witnesses, then fetch the checkpoint again.",
-        )
-    return OpenedCheckpoint(checkpoint, log_signatures, cosignatures, opened.unknown)
+    # A log that signs by ML-DSA-44 may be listed as a witness of its own; its one signature counts as both.
+    cosigned = tuple(line for line in opened.verified if (line.name, line.key_id) in witness_keys)
+    if policy is not None:
+        policy.check(cosigned)
+    return OpenedCheckpoint(checkpoint, log_signatures, tuple(map(Cosignature.of, cosigned)), opened.unknown)
 
 
 def read_unverified(data: bytes) -> Checkpoint:

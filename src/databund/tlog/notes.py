@@ -58,9 +58,15 @@ class SignatureType(IntEnum):
     """Ed25519 over the note text."""
     COSIGNATURE_V1 = 0x04
     """Ed25519 over a checkpoint and a time; see `databund.tlog.cosignatures`."""
+    ML_DSA_44 = 0x06
+    """ML-DSA-44 (FIPS 204) over a checkpoint, a time and the signer's name; see `databund.tlog.cosignatures`."""
 
 
-_PUBLIC_KEY_BYTES: Final = {SignatureType.ED25519: 32, SignatureType.COSIGNATURE_V1: 32}
+_PUBLIC_KEY_BYTES: Final = {
+    SignatureType.ED25519: 32,
+    SignatureType.COSIGNATURE_V1: 32,
+    SignatureType.ML_DSA_44: 1312,
+}
 
 
 def key_id(name: str, signature_type: SignatureType, public_key: bytes) -> int:
@@ -83,8 +89,11 @@ class VerifierKey:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if len(self.public_key) != _PUBLIC_KEY_BYTES[self.signature_type]:
-            raise KeyInvalid(f"The public key {self.name} has {len(self.public_key)} bytes.", fix="Give its 32 bytes.")
+        wanted = _PUBLIC_KEY_BYTES[self.signature_type]
+        if len(self.public_key) != wanted:
+            raise KeyInvalid(
+                f"The public key {self.name} has {len(self.public_key)} bytes.", fix=f"Give its {wanted} bytes."
+            )
 
     @property
     def key_id(self) -> int:
@@ -111,7 +120,7 @@ class VerifierKey:
         if raw[0] not in set(SignatureType):
             raise KeyInvalid(
                 f"A verifier key has the signature type 0x{raw[0]:02x}.",
-                fix="Use an Ed25519 key (0x01), or a cosignature/v1 key (0x04).",
+                fix="Use an Ed25519 key (0x01), or a key for cosignatures (0x04, 0x06).",
             )
         key = cls(name=name, signature_type=SignatureType(raw[0]), public_key=raw[1:])
         if key.key_id != int(hex_id, 16):
@@ -131,6 +140,18 @@ class Signature:
         return (
             f"{_SIGNATURE_PREFIX}{self.name} {base64_text(self.key_id.to_bytes(_KEY_ID_BYTES, 'big') + self.value)}\n"
         )
+
+    @classmethod
+    def parse(cls, line: str) -> Signature:
+        """Read a signature line without its newline. Raises CheckpointInvalid for one that ``str()`` would not write.
+
+        Nothing about it is verified: `open_note` does that.
+        """
+        name, _, material = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
+        raw = base64_bytes(material)
+        if not line.startswith(_SIGNATURE_PREFIX) or not _name_fits(name) or raw is None or len(raw) <= _KEY_ID_BYTES:
+            raise CheckpointInvalid("A note has a malformed signature line.", fix=_FETCH_AGAIN)
+        return cls(name, int.from_bytes(raw[:_KEY_ID_BYTES], "big"), raw[_KEY_ID_BYTES:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +221,7 @@ def parse_note(data: bytes) -> Note:
     if not blank or not block.endswith("\n"):
         raise CheckpointInvalid("A note has no signature lines.", fix=_FETCH_AGAIN)
     lines = block[:-1].split("\n", MAX_SIGNATURES)
-    return Note(text=text + "\n", signatures=tuple(_parse_signature(line) for line in lines))
+    return Note(text=text + "\n", signatures=tuple(Signature.parse(line) for line in lines))
 
 
 def open_note(data: bytes, verifiers: Iterable[Verifier]) -> OpenedNote:
@@ -270,14 +291,6 @@ def ed25519_signer(key: VerifierKey, sign: Callable[[bytes], bytes]) -> Signer:
     """
     _check_type(key, SignatureType.ED25519)
     return Signer(key.name, key.key_id, sign)
-
-
-def _parse_signature(line: str) -> Signature:
-    name, _, material = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
-    raw = base64_bytes(material)
-    if not line.startswith(_SIGNATURE_PREFIX) or not _name_fits(name) or raw is None or len(raw) <= _KEY_ID_BYTES:
-        raise CheckpointInvalid("A note has a malformed signature line.", fix=_FETCH_AGAIN)
-    return Signature(name, int.from_bytes(raw[:_KEY_ID_BYTES], "big"), raw[_KEY_ID_BYTES:])
 
 
 def _check_type(key: VerifierKey, wanted: SignatureType) -> None:

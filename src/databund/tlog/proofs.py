@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from databund.tlog.notes import Verifier
+    from databund.tlog.policies import WitnessPolicy
 
 __all__ = ["MAX_EXTRA_BYTES", "MAX_PROOF_HASHES", "EntryProof", "verify_entry"]
 
@@ -100,16 +101,15 @@ def verify_entry(
     *,
     origin: str,
     log: Iterable[Verifier],
-    witnesses: Iterable[Verifier] = (),
-    quorum: int = 0,
+    policy: WitnessPolicy | None = None,
 ) -> OpenedCheckpoint:
     """Check that the log ``origin`` holds ``entry`` at the proof's index (tlog-proof "Verifying a tlog proof").
 
-    The leaf hash is that of the entry's bytes (RFC 9162 section 2.1.1); keys and quorum are as in `open_checkpoint`.
+    The leaf hash is that of the entry's bytes (RFC 9162 section 2.1.1); keys and policy are as in `open_checkpoint`.
     Returns the checkpoint that vouches for the entry. Raises CheckpointInvalid when the checkpoint is not the log's, or
-    not seen by enough known witnesses, and ProofInvalid when the entry is not in it at that index.
+    not cosigned as the policy asks, and ProofInvalid when the entry is not in it at that index.
     """
-    opened = open_checkpoint(proof.checkpoint, origin=origin, log=log, witnesses=witnesses, quorum=quorum)
+    opened = open_checkpoint(proof.checkpoint, origin=origin, log=log, policy=policy)
     verify_inclusion(
         leaf_hash(entry),
         proof.hashes,
