@@ -44,18 +44,22 @@ Each class has a stable ``code``; each instance says what happened to which thin
     │   ├── CheckpointInvalid     log.checkpoint_invalid
     │   ├── ContentMismatch       content.mismatch
     │   ├── LedgerMismatch        ledger.mismatch
+    │   ├── LogDamaged            log.damaged
     │   ├── LogForked             log.forked
     │   ├── NodeChanged           node.changed
     │   ├── ProofInvalid          log.proof_invalid
     │   ├── SealBroken            seal.broken
     │   ├── SignatureInvalid      signature.invalid
-    │   └── StoreCorrupt          store.corrupt
+    │   ├── StoreCorrupt          store.corrupt
+    │   └── TimestampInvalid      timestamp.invalid
     └── Unavailable               a part we need does not answer; nothing was lost, try again
         ├── ChainUnavailable      chain.unavailable
         ├── DependencyMissing     dependency.missing
+        ├── LogStale              log.stale
         ├── NodeUnreachable       node.unreachable
         ├── StoreFull             store.full
-        └── StoreUnavailable      store.unavailable
+        ├── StoreUnavailable      store.unavailable
+        └── TimestampUnavailable  timestamp.unavailable
 """
 
 from __future__ import annotations
@@ -316,6 +320,24 @@ class LedgerMismatch(IntegrityFailed):
     code = "ledger.mismatch"
 
 
+class LogDamaged(IntegrityFailed):
+    """A stored resource of a log is not what it was.
+
+    ``path`` is where it is served (c2sp.org/tlog-tiles), ``offset`` the first bad byte in it, ``index`` the entry.
+    """
+
+    code = "log.damaged"
+
+    def __init__(
+        self, what: str, *, fix: str, resource: str = "", path: str = "", offset: int = 0, index: int | None = None
+    ) -> None:
+        super().__init__(what, fix=fix)
+        self.resource = resource
+        self.path = path
+        self.offset = offset
+        self.index = index
+
+
 class LogForked(IntegrityFailed):
     """The log contradicts a checkpoint that was signed before."""
 
@@ -352,6 +374,12 @@ class StoreCorrupt(IntegrityFailed):
     code = "store.corrupt"
 
 
+class TimestampInvalid(IntegrityFailed):
+    """A timestamp is malformed, of other bytes, or not by whom it has to be."""
+
+    code = "timestamp.invalid"
+
+
 class ChainUnavailable(Unavailable):
     """The chain's node does not answer."""
 
@@ -362,6 +390,12 @@ class DependencyMissing(Unavailable):
     """An optional part is not installed; the fix is the exact install command."""
 
     code = "dependency.missing"
+
+
+class LogStale(Unavailable):
+    """A log has neither grown nor been cosigned again for too long."""
+
+    code = "log.stale"
 
 
 class NodeUnreachable(Unavailable):
@@ -380,6 +414,12 @@ class StoreUnavailable(Unavailable):
     """The database or the object store does not answer."""
 
     code = "store.unavailable"
+
+
+class TimestampUnavailable(Unavailable):
+    """A time-stamping authority or a calendar does not answer, or refuses to."""
+
+    code = "timestamp.unavailable"
 
 
 def by_code(code: str) -> type[DatabundError]:
