@@ -29,20 +29,24 @@ if TYPE_CHECKING:
     from databund.crypto.identities import Identity
     from databund.crypto.keystore import Keystore
     from databund.crypto.passphrases import Passphrase
+    from databund.storage.log_reading import StoredLog
+    from databund.tlog.notes import VerifierKey
 
 __all__ = [
+    "LogAtHome",
     "RunningNode",
     "home_in_use",
     "keep_passphrase",
     "open_home",
     "open_keystore",
+    "open_log",
     "open_node",
     "verify_ledger",
 ]
 
 HOME_FORMAT = 1
 CURRENCY_NAME, CURRENCY_SYMBOL = "databund credit", "CREDIT"
-_CHAIN_FILE = "chain.db"
+_CHAIN_FILE, _LOG_KEY_FILE = "chain.db", "log.vkey"
 _RESUME_S = 15.0
 
 
@@ -52,6 +56,15 @@ class RunningNode:
 
     node: Node
     rpc: ASGIApp | None
+
+
+@dataclass(frozen=True)
+class LogAtHome:
+    """A node's log as it lies in its database, the key that signs it, and the head that is kept apart from both."""
+
+    log: StoredLog
+    key: VerifierKey
+    head: bytes | None
 
 
 def open_home(home: Path) -> Path:
@@ -148,6 +161,32 @@ def open_node(settings: Settings, identity: Identity) -> Iterator[RunningNode]:
         yield RunningNode(node, rpc)
 
 
+@contextmanager
+def open_log(settings: Settings) -> Iterator[LogAtHome]:
+    """Open the log of the node in this home to read it, also while the node runs; no key is unlocked.
+
+    Raises `FileUnusable` where no node was, and what keeps its database from opening.
+    """
+    from databund.storage.heads import open_heads
+    from databund.storage.log_reading import StoredLog
+    from databund.tlog.notes import VerifierKey
+
+    home = settings.home
+    try:
+        key = VerifierKey.parse((home / _LOG_KEY_FILE).read_text().strip())
+    except OSError as error:
+        raise FileUnusable(
+            f"{home} is not the home of a node, or of one that an older databund ran last.",
+            fix="Name its home with --home; start an older one once: databund serve",
+        ) from error
+    head = open_heads(settings.heads or str(home / "heads")).get(key.name)
+    log = StoredLog.open(settings.database or f"sqlite:///{home / 'databund.db'}")
+    try:
+        yield LogAtHome(log, key, head)
+    finally:
+        log.close()
+
+
 def verify_ledger(settings: Settings, progress: Callable[[int, int], None] | None = None) -> tuple[int, int, str]:
     """Replay the embedded chain from genesis: (blocks, chain transactions, state root). Raises `LedgerMismatch`."""
     from databund.chain.embedded.replay import replay
@@ -229,6 +268,7 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     origin = settings.origin or f"databund.local/{str(identity.address).lower()}"
     log_key = identity.log_key
     vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
+    _keep(home / _LOG_KEY_FILE, f"{vkey}\n".encode())
     heads = open_heads(settings.heads or str(home / "heads"))
     auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), ed25519_verifier(vkey, verify_ed25519), heads)
     database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True, sealer=auditor)
@@ -282,6 +322,12 @@ def _locked(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Let the file hold this; nothing is written where it does."""
+    if not path.exists() or path.read_bytes() != data:
+        _write_new(path, data)
 
 
 def _write_new(path: Path, data: bytes) -> None:

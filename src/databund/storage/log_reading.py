@@ -33,6 +33,7 @@ _TILE = text('SELECT hashes FROM log_tiles WHERE level = :level AND "index" = :i
 _TILES = text('SELECT "index", hashes FROM log_tiles WHERE level = 0 AND "index" >= :start AND "index" < :stop')
 _HEAD = text("SELECT checkpoint FROM log_head")
 _COSIGNED = text("SELECT size, note FROM log_cosigned WHERE size > :after ORDER BY size LIMIT 1")
+_COSIGNED_NEWEST = text("SELECT MAX(size) FROM log_cosigned")
 _ANCHORS = text("SELECT size, root, chain_transaction FROM log_anchors ORDER BY size")
 
 
@@ -94,16 +95,20 @@ class StoredLog:
         return bundle if len(bundle) <= width else bundle[:width]
 
     def cosigned(self) -> Iterator[bytes]:
-        """The checkpoints that witnesses cosigned, smallest first."""
-        after = -1
-        while rows := self._read("log_cosigned", partial(_next_cosigned, after=after)):
-            (after, note), *_ = rows
-            yield note
+        """The checkpoints that witnesses cosigned until now, smallest first, each read when it is asked for."""
+        newest = self._read("log_cosigned", lambda connection: connection.scalar(_COSIGNED_NEWEST))
+        return iter(()) if newest is None else self._cosigned(newest)
 
     def anchors(self) -> Sequence[tuple[int, bytes, str]]:
         """Size, root and chain transaction of every tree head that was sent to the chain, smallest first."""
         rows = self._read("log_anchors", lambda connection: connection.execute(_ANCHORS).all())
         return [(size, root, chain_transaction) for size, root, chain_transaction in rows]
+
+    def _cosigned(self, newest: int) -> Iterator[bytes]:
+        after = -1
+        while after < newest and (rows := self._read("log_cosigned", partial(_next_cosigned, after=after))):
+            (after, note), *_ = rows
+            yield note
 
     def _entries_ahead(self, index: int) -> Sequence[Sequence[bytes]]:
         start = index * TILE_WIDTH
