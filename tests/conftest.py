@@ -45,6 +45,10 @@ def _lacks_forge() -> str | None:
     return _lacks_foundry("forge")
 
 
+def _lacks_openssl() -> str | None:
+    return None if shutil.which("openssl") else "the openssl command is missing; on Debian: apt install openssl"
+
+
 def _lacks_postgres() -> str | None:
     if not (servers.postgres_program("initdb") and servers.postgres_program("postgres")):
         return "PostgreSQL is missing; on Debian: apt install postgresql"
@@ -59,6 +63,7 @@ _LACKS: dict[str, Callable[[], str | None]] = {
     "age": _lacks_age,
     "anvil": _lacks_anvil,
     "forge": _lacks_forge,
+    "openssl": _lacks_openssl,
     "postgres": _lacks_postgres,
     "s3": _lacks_s3,
 }

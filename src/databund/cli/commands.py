@@ -48,6 +48,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("order", "Trade", "Follow purchases to their certificates."),
     Topic("credit", "Trade", "The money of the exchange."),
     Topic("audit", "Prove", "Export the audit log, and verify it without any node."),
+    Topic("witness", "Prove", "Cosign the checkpoints of logs, so that none can rewrite its history."),
     Topic("ledger", "Prove", "Replay the chain of a node."),
     Topic("key", "Set up", "Make, list, back up and bring keys."),
     Topic("config", "Set up", "Settings, and where they come from."),
@@ -200,6 +201,29 @@ COMMANDS: tuple[Command, ...] = (
         "databund.cli.audit:verify",
         "Verify an exported log; needs no node, no key of yours and no network.",
         ("databund audit verify log.zip --key data.example.com+1a2b3c4d+AbCd...",),
+    ),
+    Command(
+        ("audit", "timestamp"),
+        "databund.cli.audit_timestamp:timestamp",
+        "Have outsiders prove when a checkpoint existed, in files that stock tools check.",
+        (
+            "databund audit timestamp --tsa https://tsa.example.com --tsa-roots roots.pem --to stamped",
+            "databund audit timestamp --calendar https://a.pool.opentimestamps.org --to stamped",
+            "databund audit timestamp --upgrade --to stamped",
+        ),
+        again="Run the same command again; what is in the folder stays.",
+    ),
+    Command(
+        ("witness", "serve"),
+        "databund.cli.witness:serve",
+        "Run a witness that cosigns the checkpoints of logs.",
+        ("databund witness serve --home witness --log data.example.com+1a2b3c4d+AbCd...",),
+    ),
+    Command(
+        ("witness", "show"),
+        "databund.cli.witness:show",
+        "Show the keys of the witness in this home.",
+        ("databund witness show --home witness",),
     ),
     Command(
         ("ledger", "verify"),
