@@ -11,8 +11,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
     from databund.app.node import Node
+    from databund.app.witnessing import Cosigner, Witness
     from databund.chain.connection import Connection
     from databund.crypto.identities import Identity
     from databund.crypto.keystore import Keystore
@@ -41,7 +42,9 @@ __all__ = [
     "open_keystore",
     "open_log",
     "open_node",
+    "open_witness",
     "verify_ledger",
+    "witness_cosigners",
 ]
 
 HOME_FORMAT = 1
@@ -185,6 +188,39 @@ def open_log(settings: Settings) -> Iterator[LogAtHome]:
         yield LogAtHome(log, key, head)
     finally:
         log.close()
+
+
+@contextmanager
+def open_witness(
+    home: Path, identity: Identity, *, name: str | None, logs: Iterable[VerifierKey]
+) -> Iterator[Witness]:
+    """Open a witness of these logs on its own home, where what it cosigned last lies in ``witnessed/``.
+
+    Raises `HomeInUse` when another process runs on this home, and what keeps the folder from opening.
+    """
+    from databund.app.witnessing import Witness
+    from databund.sdk.log_keys import verifier
+    from databund.storage.heads import FileHeads
+
+    trusted: dict[str, list[VerifierKey]] = {}
+    for key in dict.fromkeys(logs):
+        trusted.setdefault(key.name, []).append(key)
+    with _locked(open_home(home)), closing(FileHeads(home / "witnessed")) as heads:
+        known = {origin: [verifier(key) for key in keys] for origin, keys in trusted.items()}
+        yield Witness(heads, witness_cosigners(identity, name), known, _now)
+
+
+def witness_cosigners(identity: Identity, name: str | None) -> list[Cosigner]:
+    """The keys that this identity cosigns with, Ed25519 and ML-DSA-44; by default named after its account."""
+    from databund.app.witnessing import Cosigner
+    from databund.tlog.notes import SignatureType, VerifierKey
+
+    name = name or f"databund.local/witness/{str(identity.address).lower()}"
+    ed25519, ml_dsa = identity.witness_key, identity.witness_ml_dsa_key
+    return [
+        Cosigner(VerifierKey(name, SignatureType.COSIGNATURE_V1, ed25519.public), ed25519.sign),
+        Cosigner(VerifierKey(name, SignatureType.ML_DSA_44, ml_dsa.public), ml_dsa.sign),
+    ]
 
 
 def verify_ledger(settings: Settings, progress: Callable[[int, int], None] | None = None) -> tuple[int, int, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from databund.config import Settings
     from databund.crypto.identities import Identity
 
-__all__ = ["serve"]
+__all__ = ["event_log", "operator_key", "serve", "stop"]
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
 
@@ -61,8 +61,8 @@ def serve(
     )
     _check_public(session.settings)
     os.umask(0o077)  # whatever the node writes is its operator's alone
-    signal.signal(signal.SIGTERM, _stop)
-    with suppress(KeyboardInterrupt), _log(log_file):
+    signal.signal(signal.SIGTERM, stop)
+    with suppress(KeyboardInterrupt), event_log(log_file):
         _serve(session)
 
 
@@ -72,7 +72,7 @@ def _serve(session: Session) -> None:
     from databund.api.server import serve as serve_application
     from databund.bootstrap import open_node
 
-    settings, identity = session.settings, _operator(session)
+    settings, identity = session.settings, operator_key(session)
     with open_node(settings, identity) as running:
         port = free_port(settings.host, settings.port)
         url = _public_url(settings, port)
@@ -82,7 +82,7 @@ def _serve(session: Session) -> None:
         )
 
 
-def _operator(session: Session) -> Identity:
+def operator_key(session: Session) -> Identity:
     """The operator's key; made when the home has no key at all."""
     if session.keystore.list():
         return session.identity
@@ -121,7 +121,7 @@ def _say_ready(session: Session, node: Node, url: str) -> None:
 
 
 @contextmanager
-def _log(path: Path | None) -> Iterator[None]:
+def event_log(path: Path | None) -> Iterator[None]:
     """Write the node's events as lines of JSON."""
     import structlog
 
@@ -155,5 +155,6 @@ def _log(path: Path | None) -> Iterator[None]:
         yield
 
 
-def _stop(_number: int, _frame: object) -> None:
+def stop(_number: int, _frame: object) -> None:
+    """End the command as Ctrl-C would; a handler of signals."""
     raise KeyboardInterrupt
