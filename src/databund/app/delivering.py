@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from databund.app.attaching import attach
 from databund.app.auditing import Auditor
 from databund.core import canonical
 from databund.core.deliveries import Delivery
 from databund.core.events import Event, EventKind
-from databund.core.ids import Address, OfferId
+from databund.core.ids import Address, Commitment, OfferId
 from databund.core.licenses import License
 from databund.core.messages import DeliveryRequest
 from databund.core.orders import Order, OrderEvent, OrderState
@@ -86,7 +87,8 @@ class Delivering:
         order = order or next(iter(orders), None)
         elapsed = timedelta(seconds=max(now - orders[0].placed_at, 0)) if orders else None
         decision, logged = _decide(listing, holder, request, use=spent + 1, elapsed=elapsed, now=now)
-        self.auditor.append(tables, self._decided(logged, request, order, now))
+        attachment = None if logged is decision else _attached(tables, holder, request, at=now)
+        self.auditor.append(tables, self._decided(logged, request, order, attachment, now=now))
         if not (decision.permitted and logged.permitted):
             first = (decision.denials or logged.denials)[0]
             return PolicyDenied(first.sentence, fix=first.remedy)
@@ -152,7 +154,15 @@ class Delivering:
             },
         )
 
-    def _decided(self, decision: Decision, request: DeliveryRequest, order: Order | None, now: int) -> Event:
+    def _decided(
+        self,
+        decision: Decision,
+        request: DeliveryRequest,
+        order: Order | None,
+        attachment: Commitment | None,
+        *,
+        now: int,
+    ) -> Event:
         record = decision.record()
         return Event(
             EventKind.DECIDED,
@@ -163,9 +173,15 @@ class Delivering:
                 "order": None if order is None else str(order.id),
                 "permitted": decision.permitted,
                 "decision": record,
-                "attachment": None,
+                "attachment": None if attachment is None else str(attachment),
             },
         )
+
+
+def _attached(tables: Tables, holder: Address, request: DeliveryRequest, *, at: int) -> Commitment:
+    """The purpose in the holder's own words, beside the log."""
+    about = {"delivery": str(request.id), "purpose": str(request.purpose)}
+    return attach(tables, holder, about, at=at)
 
 
 def _decide(
@@ -174,7 +190,7 @@ def _decide(
     """The decision for the holder to read, and the same one for the log.
 
     A purpose is free text, and what the policy does not name may say anything about anybody. For the log it is only
-    "undisclosed", which the policy treats alike.
+    "undisclosed", which the policy treats alike; then the two are different objects, and the text is attached.
     """
     policy = parse_policy(canonical.parse(listing.policy))
     if policy.target is None:

@@ -8,6 +8,7 @@ from databund.core.attachments import Attachment
 from databund.core.ids import Commitment
 from databund.errors import NotFound
 from databund.storage import rows
+from databund.storage.engine import ERASED
 from databund.storage.tables import attachments as table
 
 __all__ = ["SqlAttachments"]
@@ -51,3 +52,4 @@ class SqlAttachments:
                 .where(table.c.commitment == commitment)
                 .values(salt=None, key=None, sealed=None, erased_at=at)
             )
+            self._connection.info[ERASED] = True

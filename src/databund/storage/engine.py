@@ -9,10 +9,23 @@ from sqlalchemy import Engine, ExceptionContext, event
 
 from databund.errors import AlreadyExists, DatabundError, InvalidInput, StoreCorrupt, StoreFull, StoreUnavailable
 
-__all__ = ["PATIENCE_S", "DatabaseEngine", "broken_rule", "corrupt", "full", "taken", "translate_errors", "unavailable"]
+__all__ = [
+    "ERASED",
+    "PATIENCE_S",
+    "DatabaseEngine",
+    "broken_rule",
+    "corrupt",
+    "full",
+    "taken",
+    "translate_errors",
+    "unavailable",
+]
 
 PATIENCE_S = 30
 """How long a writer waits for its turn before it gives up with `StoreUnavailable`."""
+
+ERASED = "databund.erased"
+"""Set in a writer's ``Connection.info`` when something was erased that no file of the engine may go on holding."""
 
 
 @dataclass(frozen=True)

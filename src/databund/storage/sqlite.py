@@ -1,4 +1,8 @@
-"""SQLite as the database engine: one file, WAL, every commit synced to the disk before it is acknowledged."""
+"""SQLite as the database engine: one file, WAL, every commit synced to the disk before it is acknowledged.
+
+What is erased is overwritten in the file (``secure_delete``), and after an erasure the WAL is written back and cut to
+nothing before anybody is told, so that neither file goes on holding what is gone.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import os
 import sqlite3
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, QueuePool, create_engine
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event
 
 from databund.errors import DatabundError, NotFound, StoreUnavailable
 from databund.storage.engine import (
+    ERASED,
     PATIENCE_S,
     DatabaseEngine,
     broken_rule,
@@ -25,8 +31,14 @@ from databund.storage.engine import (
 
 __all__ = ["open_sqlite"]
 
-_WRITER = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA journal_size_limit=67108864")
+_WRITER = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA secure_delete=ON",
+)
 _READER = ("PRAGMA query_only=ON",)
+_READERS_PATIENCE_MS = 2000
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -47,6 +59,8 @@ def open_sqlite(path: Path, *, create: bool) -> DatabaseEngine:
     """Connect to the file, which only ``create`` makes (for its owner alone). Raises `NotFound`."""
     _find(path, create=create)
     writer = _engine(path, _WRITER, pool_size=1, max_overflow=0)
+    event.listen(writer, "connect", lambda _connection, record: record.info.update({ERASED: False}))
+    event.listen(writer, "checkin", _cut_wal)
     reader = _engine(path, _READER, pool_size=8, max_overflow=-1)
     return DatabaseEngine(writer, reader, begin_write=("BEGIN IMMEDIATE",), begin_read=("BEGIN",))
 
@@ -98,6 +112,27 @@ def _engine(path: Path, pragmas: tuple[str, ...], *, pool_size: int, max_overflo
     )
     translate_errors(engine, _meaning)
     return engine
+
+
+def _cut_wal(connection: sqlite3.Connection | None, record: Any) -> None:
+    """Write back and cut the WAL once the database transaction that erased something has ended.
+
+    A reader whose snapshot is older keeps it from being cut. It is waited for a little, and after that tried again at
+    the end of each further database transaction, and once whenever the file is opened, for a crash may have come
+    between. The erasure itself is durable by then, so nothing is raised.
+    """
+    erased = record.info.get(ERASED)
+    if connection is None or erased is None:
+        return
+    record.info[ERASED] = False
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute(f"PRAGMA busy_timeout={_READERS_PATIENCE_MS if erased else 0}").close()
+        try:
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={PATIENCE_S * 1000}").close()
+        if not busy:
+            del record.info[ERASED]
 
 
 def _meaning(error: BaseException) -> DatabundError | None:
