@@ -22,7 +22,7 @@ from databund.core.terms import party_of, terms_hash
 from databund.errors import NotFound, NotOwner, StoreCorrupt
 from databund.ports import ChainOutcome, Database, Listing, Tables
 
-__all__ = ["Clearing", "Statement"]
+__all__ = ["Clearing", "Statement", "stated"]
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Clearing:
             if actor not in (order.buyer, listing.signed.offer.provider, self.operator):
                 raise NotOwner(f"The order {order_id} is not one of {actor}.", fix="Sign in as buyer or provider.")
             if order.state is OrderState.CERTIFIED:
-                return _statement(order, listing, _outcome(tables, order))
+                return stated(tables, order, listing)
             settled = order.moved(OrderEvent.SETTLE)
             certified = settled.moved(OrderEvent.CERTIFY)
             outcome = _outcome(tables, order)
@@ -76,6 +76,11 @@ class Clearing:
 
     def _event(self, kind: EventKind, **about: documents.Json) -> Event:
         return Event(kind, self.clock(), str(self.operator), about)
+
+
+def stated(tables: Tables, order: Order, listing: Listing) -> Statement:
+    """The certificate and agreement of a certified order; always the same."""
+    return _statement(order, listing, _outcome(tables, order))
 
 
 def _outcome(tables: Tables, order: Order) -> ChainOutcome:

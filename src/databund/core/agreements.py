@@ -11,9 +11,9 @@ import msgspec
 from databund.core import canonical, policies
 from databund.core.amounts import Amount, Payment
 from databund.core.ids import Address, Bytes32, OfferId, OrderId
-from databund.core.policies import parse_policy
+from databund.core.policies import Policy, parse_policy
 
-__all__ = ["Certificate", "agreement"]
+__all__ = ["Certificate", "agreement", "agreement_of"]
 
 
 class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +37,10 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def agreement(policy: bytes, *, order_id: OrderId, assignee: str) -> bytes:
     """The RFC 8785 bytes of the ODRL agreement: the offer's policy, assigned to ``assignee`` under the order's name."""
-    offered = parse_policy(canonical.parse(policy))
-    agreed = policies.agreement(offered, uid=f"urn:databund:order:{order_id}", assignee=assignee)
+    return agreement_of(parse_policy(canonical.parse(policy)), order_id=order_id, assignee=assignee)
+
+
+def agreement_of(policy: Policy, *, order_id: OrderId, assignee: str) -> bytes:
+    """As `agreement`, from a policy that was read already."""
+    agreed = policies.agreement(policy, uid=f"urn:databund:order:{order_id}", assignee=assignee)
     return canonical.canonicalize(agreed.document())

@@ -6,6 +6,7 @@ An identifier is made by the thing it names (a struct hash, a content root), nev
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Self, TypeVar
 
 from eth_hash.auto import keccak
@@ -146,9 +147,7 @@ class Address:
         return self._raw
 
     def __str__(self) -> str:
-        digits = self._raw.hex()
-        mask = keccak256(digits.encode()).hex()
-        return "0x" + "".join(d.upper() if int(m, 16) > 7 else d for d, m in zip(digits, mask, strict=False))
+        return _checksummed(self._raw)
 
     def __repr__(self) -> str:
         return f"Address({self})"
@@ -161,6 +160,14 @@ class Address:
 
     def __hash__(self) -> int:
         return hash(self._raw)
+
+
+@lru_cache(maxsize=4096)
+def _checksummed(raw: bytes) -> str:
+    """An address as EIP-55 writes it; remembered, because a few addresses are read and written again and again."""
+    digits = raw.hex()
+    mask = keccak256(digits.encode()).hex()
+    return "0x" + "".join(d.upper() if int(m, 16) > 7 else d for d, m in zip(digits, mask, strict=False))
 
 
 class Hex(bytes):

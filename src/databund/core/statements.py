@@ -20,10 +20,11 @@ __all__ = [
     "BUNDLE_TYPE",
     "PAYLOAD_TYPE",
     "STATEMENT_TYPE",
+    "check_envelope",
+    "check_sigstore_bundle",
     "check_subjects",
     "envelope",
     "open_envelope",
-    "open_sigstore_bundle",
     "pae",
     "sigstore_bundle",
     "statement",
@@ -83,6 +84,14 @@ def envelope(payload: bytes, *, key_id: str, signature: bytes) -> bytes:
     return canonical.canonicalize(_envelope(payload, key_id, signature))
 
 
+def check_envelope(data: bytes, payload: bytes, *, key_id: str, verify: Verify) -> None:
+    """Check the envelope of a payload that is known already. Raises `ProofInvalid`, or what ``verify`` raises."""
+    signature = _signature(data)
+    if data != envelope(payload, key_id=key_id, signature=signature):
+        raise ProofInvalid(f"The DSSE envelope is not one of this statement by the key {key_id}.", fix=_DO_NOT_TRUST)
+    verify(pae(payload), signature)
+
+
 def open_envelope(data: bytes, *, key_id: str, verify: Verify) -> bytes:
     """The payload of an envelope that ``verify`` accepts. Raises `ProofInvalid`, or what ``verify`` raises."""
     payload, signature = _parts(_read("DSSE envelope", data))
@@ -102,14 +111,12 @@ def sigstore_bundle(payload: bytes, *, hint: str, signature: bytes) -> bytes:
     return canonical.canonicalize(document)
 
 
-def open_sigstore_bundle(data: bytes, *, hint: str, verify: Verify) -> bytes:
-    """The payload of a bundle that ``verify`` accepts. Raises `ProofInvalid`, or what ``verify`` raises."""
-    inner = _read("Sigstore bundle", data).get("dsseEnvelope")
-    payload, signature = _parts(inner if isinstance(inner, dict) else {})
+def check_sigstore_bundle(data: bytes, payload: bytes, *, hint: str, verify: Verify) -> None:
+    """Check the bundle of a payload that is known already. Raises `ProofInvalid`, or what ``verify`` raises."""
+    signature = _signature(data)
     if data != sigstore_bundle(payload, hint=hint, signature=signature):
-        raise ProofInvalid(f"The Sigstore bundle is not one by the key {hint}.", fix=_DO_NOT_TRUST)
+        raise ProofInvalid(f"The Sigstore bundle is not one of this statement by the key {hint}.", fix=_DO_NOT_TRUST)
     verify(pae(payload), signature)
-    return payload
 
 
 def _envelope(payload: bytes, key_id: str, signature: bytes) -> dict[str, Any]:
@@ -118,6 +125,14 @@ def _envelope(payload: bytes, key_id: str, signature: bytes) -> dict[str, Any]:
         "payloadType": PAYLOAD_TYPE,
         "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
     }
+
+
+def _signature(data: bytes) -> bytes:
+    """The first signature that stands in a document; whether the rest fits around it is checked by writing it again."""
+    try:
+        return base64.b64decode(data.partition(b'"sig":"')[2].partition(b'"')[0], validate=True)
+    except (ValueError, binascii.Error):
+        raise ProofInvalid("The signature of the statement is not base64.", fix=_DO_NOT_TRUST) from None
 
 
 def _parts(document: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -23,24 +23,24 @@ class Tagged(tuple[int, Any]):
 
 def encode(item: Any) -> bytes:
     """The deterministic bytes of an item: None, an int, bytes, a str, a list, a dict or `Tagged`."""
-    match item:
-        case None:
-            return _NULL
-        case int():
-            return _head(_UNSIGNED, item) if item >= 0 else _head(_NEGATIVE, -1 - item)
-        case bytes():
-            return _head(_BYTES, len(item)) + item
-        case str():
-            raw = item.encode()
-            return _head(_TEXT, len(raw)) + raw
-        case Tagged():
-            return _head(_TAG, item[0]) + encode(item[1])
-        case list():
-            return _head(_ARRAY, len(item)) + b"".join(map(encode, item))
-        case dict():
-            pairs = sorted((encode(key), encode(value)) for key, value in item.items())
-            return _head(_MAP, len(pairs)) + b"".join(key + value for key, value in pairs)
-    raise TypeError(type(item))
+    kind = type(item)
+    if kind is bytes:
+        return _head(_BYTES, len(item)) + bytes(item)
+    if kind is int:
+        return _head(_UNSIGNED, item) if item >= 0 else _head(_NEGATIVE, -1 - item)
+    if kind is list:
+        return _head(_ARRAY, len(item)) + b"".join(map(encode, item))
+    if kind is dict:
+        pairs = sorted((encode(key), encode(value)) for key, value in item.items())
+        return _head(_MAP, len(pairs)) + b"".join(key + value for key, value in pairs)
+    if kind is str:
+        raw = str(item).encode()
+        return _head(_TEXT, len(raw)) + raw
+    if kind is Tagged:
+        return _head(_TAG, item[0]) + encode(item[1])
+    if item is None:
+        return _NULL
+    raise TypeError(kind)
 
 
 def decode(data: bytes) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from databund.errors import ProofInvalid
@@ -16,7 +17,7 @@ from databund.tlog._cbor import Tagged, decode, encode
 from databund.tlog.merkle import HASH_BYTES, MAX_SIZE, inclusion_root, leaf_hash
 from databund.tlog.notes import VerifierKey
 
-__all__ = ["Receipt", "sign_receipt", "verify_receipt"]
+__all__ = ["Receipt", "check_receipt", "sign_receipt", "verify_receipt"]
 
 _SIGN1, _ALGORITHM, _KEY_ID, _CLAIMS, _STRUCTURE, _PROOFS = 18, 1, 4, 15, 395, 396
 _EDDSA, _RFC9162_SHA256, _INCLUSION, _ISSUER, _SUBJECT = -8, 1, -1, 1, 2
@@ -74,6 +75,29 @@ class Receipt:
         return receipt
 
 
+def check_receipt(
+    data: bytes, *, key: VerifierKey, subject: str, root: bytes, place: tuple[int, int], hashes: tuple[bytes, ...]
+) -> tuple[bytes, bytes]:
+    """Check that ``data`` is the receipt of an inclusion proof that was verified already, but for its signature.
+
+    ``place`` is (index, size) and ``hashes`` the proof that leads to ``root``. Returns the message and the signature
+    that remain to be verified: the same ones for all entries about one subject under one root. Raises `ProofInvalid`.
+    """
+    index, size = place
+    expected = Receipt(
+        issuer=key.name,
+        subject=subject,
+        key_id=_key_id(key),
+        index=index,
+        size=size,
+        hashes=hashes,
+        signature=data[-_SIGNATURE_BYTES:],
+    )
+    if expected.to_bytes() != data:
+        raise ProofInvalid(f"The COSE receipt of entry {index} is not the one of its proof.", fix=_ASK_AGAIN)
+    return _signed(_protected(expected.issuer, subject, expected.key_id), root), expected.signature
+
+
 def sign_receipt(
     key: VerifierKey,
     sign: Callable[[bytes], bytes],
@@ -116,6 +140,7 @@ def _key_id(key: VerifierKey) -> bytes:
     return key.key_id.to_bytes(4)
 
 
+@lru_cache(maxsize=16)
 def _protected(issuer: str, subject: str, key_id: bytes) -> bytes:
     claims: dict[Any, Any] = {_ISSUER: issuer, _SUBJECT: subject}
     return encode({_ALGORITHM: _EDDSA, _KEY_ID: key_id, _CLAIMS: claims, _STRUCTURE: _RFC9162_SHA256})

@@ -1,0 +1,419 @@
+"""Evidence of one trade: what it proves, and that neither a stranger nor a lying operator gets anything else accepted.
+
+Every refusal is asked of both verifiers: ours, and the one file that is shipped inside the bundle.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from databund.core import canonical, documents, evidence
+from databund.core.amounts import Amount, Payment
+from databund.core.archives import pack, unpack
+from databund.core.ids import Address
+from databund.core.offers import SignedOffer
+from databund.core.orders import OrderState
+from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
+from databund.sdk.evidence import is_evidence, standalone_verifier, verify, verify_bytes
+from databund.tlog.policies import WitnessPolicy
+from databund.tlog.proofs import EntryProof
+from tests.unit.marketplace import STRANGER
+from tests.unit.tlog_keys import Key
+from tests.unit.trades import WITNESS, Trade, changed, cosigner
+
+Members = dict[str, bytes]
+
+
+@cache
+def standalone() -> ModuleType:
+    """The shipped file as a module."""
+    place = importlib.util.find_spec("databund.sdk")
+    assert place is not None
+    assert place.submodule_search_locations is not None
+    path = f"{place.submodule_search_locations[0]}/standalone/verify.py"
+    spec = importlib.util.spec_from_file_location("standalone_verify", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def standalone_refuses(bundle: bytes, *arguments: Any) -> None:
+    """The shipped file says no, by an error that its command line knows."""
+    with pytest.raises((standalone().Wrong, *standalone().MALFORMED)):
+        list(standalone().check(bundle, *arguments))
+
+
+@cache
+def trade() -> Trade:
+    """A certified trade with a decision that has an attachment, under a cosigned checkpoint."""
+    made = Trade({"purposes": ("research",)}).delivered(purpose="research").certified()
+    made.attached()
+    return made.cosigned()
+
+
+@cache
+def bundle() -> bytes:
+    """Its evidence, with the attachment."""
+    return trade().bundle(disclose=True)
+
+
+def index_of(kind: str, members: Members) -> int:
+    """Where the first entry of a kind is."""
+    manifest = documents.decode(members[evidence.MANIFEST], evidence.Manifest)
+    return next(place.index for place in manifest.entries if place.kind == kind)
+
+
+def edited(members: Members, name: str, *path: str | int, to: Any) -> None:
+    """Replace one value in a JSON member."""
+    document: Any = canonical.parse(members[name])
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = to
+    members[name] = canonical.canonicalize(document)
+
+
+# --- what it proves ---
+
+
+def test_a_whole_trade_is_proven() -> None:
+    """One file and the log's key prove entries, decisions, sale, payments and certificate."""
+    report = verify_bytes(bundle(), key=str(trade().vkey))
+
+    assert (report.state, report.trusted_key, report.offer_verified) == (OrderState.CERTIFIED, True, True)
+    assert report.decisions_rerun == 2
+    assert report.chain is not None
+    assert report.certificate is not None
+    assert report.chain.sale.payments == report.certificate.payments == trade().block.outcome.payments
+    assert report.chain.block_hash == report.certificate.block_hash
+    assert list(report.attachments.values()) == ["disclosed"]
+
+
+def test_the_shipped_file_proves_it_too() -> None:
+    """The one file in the bundle tells the same story, in plain words."""
+    text = "\n".join(standalone().check(bundle(), str(trade().vkey), [str(WITNESS.vkey)], 1))
+
+    assert f"about the order {trade().id}:" in text
+    assert "Seen by 1 of 1 named witnesses." in text
+    assert "the order is certified" in text
+    assert all(str(payment.account) in text for payment in trade().block.outcome.payments)
+
+
+def test_the_bundle_carries_the_shipped_file() -> None:
+    """The verifier inside is the one that the package prints."""
+    assert unpack(bundle())[evidence.VERIFIER] == standalone_verifier()
+
+
+def test_the_same_log_gives_the_same_bytes() -> None:
+    """Asking again gives the same file, bit for bit."""
+    assert trade().bundle(disclose=True) == bundle()
+
+
+@pytest.mark.parametrize("state", ["placed", "licensed", "delivered"])
+def test_an_unfinished_trade_is_proven_as_far_as_it_went(state: str) -> None:
+    """Evidence exists from the first entry on; what did not happen yet is not in it."""
+    made = Trade()
+    if state == "delivered":
+        made.delivered()
+
+    report = verify_bytes(made.bundle(), key=str(made.vkey))
+
+    assert report.state == ("licensed" if state == "placed" else state)
+    assert report.certificate is None
+    assert list(standalone().check(made.bundle()))
+
+
+def test_evidence_is_told_from_an_exported_log() -> None:
+    """The first bytes say whether a file is evidence."""
+    assert is_evidence(bundle()[:64])
+    assert not is_evidence(pack({"checkpoint": b""})[:64])
+
+
+def test_a_missing_file_is_named(tmp_path: Any) -> None:
+    """A file that is not there is an error of ours."""
+    with pytest.raises(FileUnusable, match="cannot be read"):
+        verify(tmp_path / "none.zip")
+
+
+# --- attachments ---
+
+
+def test_what_is_withheld_is_said() -> None:
+    """Without disclosure the attachment's salted hash stands for it."""
+    assert list(verify_bytes(trade().bundle()).attachments.values()) == ["withheld"]
+    assert any("withheld" in line for line in standalone().check(trade().bundle()))
+
+
+def test_what_is_erased_is_said_with_the_date() -> None:
+    """An erased attachment is erased on its date, not broken; the entry that says so comes along."""
+    made = Trade().delivered()
+    made.erased(made.attached())
+
+    report = verify_bytes(made.bundle(disclose=True))
+
+    assert list(report.attachments.values()) == [1_800_003_600]
+    assert any("erased on 2027-01-15 09:00:00 UTC" in line for line in standalone().check(made.bundle()))
+
+
+# --- keys and witnesses ---
+
+
+def test_another_key_is_refused() -> None:
+    """The bundle of one log is not believed under the key of another."""
+    other = str(Key("exchange.example/audit").vkey)
+
+    with pytest.raises(ProofInvalid, match="another key"):
+        verify_bytes(bundle(), key=other)
+    standalone_refuses(bundle(), other)
+
+
+def test_witnesses_are_asked_for() -> None:
+    """A policy that asks for a witness that did not see the log refuses; one that did is counted."""
+    policies = [
+        WitnessPolicy.parse(f"witness w {key.vkey}\nquorum w\n".encode(), cosigner)
+        for key in (WITNESS, Key("other.example", WITNESS.vkey.signature_type))
+    ]
+
+    assert verify_bytes(bundle(), policy=policies[0]).cosignatures == 1
+    with pytest.raises(CheckpointInvalid):
+        verify_bytes(bundle(), policy=policies[1])
+    standalone_refuses(bundle(), None, [str(Key("other.example", WITNESS.vkey.signature_type).vkey)], 1)
+
+
+# --- lies: everything is signed again by the operator, so that only the named check can notice ---
+
+
+def another_entry(members: Members) -> None:
+    """An entry that the log does not hold."""
+    edited(members, evidence.entry_member(index_of("order.placed", members)), "at", to=1)
+
+
+def another_place(members: Members) -> None:
+    """A proof of another entry."""
+    first, second = index_of("order.placed", members), index_of("order.licensed", members)
+    members[evidence.proof_member(first)] = members[evidence.proof_member(second)]
+
+
+def extra_words(members: Members) -> None:
+    """A proof with words of the sender."""
+    name = evidence.proof_member(index_of("order.placed", members))
+    members[name] = replace(EntryProof.parse(members[name]), extra=b"x").to_bytes()
+
+
+def another_receipt(members: Members) -> None:
+    """A COSE receipt of another entry."""
+    first, second = index_of("order.placed", members), index_of("order.licensed", members)
+    members[evidence.receipt_member(first)] = members[evidence.receipt_member(second)]
+
+
+def forged_receipt(members: Members) -> None:
+    """A COSE receipt with another signature."""
+    name = evidence.receipt_member(index_of("order.placed", members))
+    members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+
+
+def missing_step(members: Members) -> None:
+    """A trade without its license."""
+    manifest = documents.decode(members[evidence.MANIFEST], evidence.Manifest)
+    kept = tuple(place for place in manifest.entries if place.kind != "order.licensed")
+    left_out = index_of("order.licensed", members)
+    members[evidence.MANIFEST] = documents.encode(msgspec.structs.replace(manifest, entries=kept))
+    for name in (evidence.entry_member, evidence.proof_member, evidence.receipt_member):
+        del members[name(left_out)]
+
+
+def another_kind(members: Members) -> None:
+    """An entry that is called what it is not."""
+    edited(members, evidence.MANIFEST, "entries", 2, "kind", to="delivery.denied")
+
+
+def another_origin(members: Members) -> None:
+    """A manifest that names another log."""
+    edited(members, evidence.MANIFEST, "origin", to="other.example/audit")
+
+
+def another_exchange(members: Members) -> None:
+    """A manifest that names another smart contract."""
+    edited(members, evidence.MANIFEST, "exchange", to=str(Address(bytes(20))))
+
+
+def another_price(members: Members) -> None:
+    """An offer at another price."""
+    edited(members, evidence.OFFER, "offer", "unit_price", to="1")
+
+
+def another_policy(members: Members) -> None:
+    """A policy that the offer does not commit to."""
+    edited(members, evidence.POLICY, "uid", to="urn:example:other")
+
+
+def another_dataset(members: Members) -> None:
+    """A dataset that the policy is not about."""
+    edited(members, evidence.DATASET, "title", to="Other readings")
+
+
+def another_block(members: Members) -> None:
+    """A block header that leads to another hash than the certificate's."""
+    made = trade().block
+    real = made.outcome
+    made.outcome = msgspec.structs.replace(real, block=real.block + 1)
+    members[evidence.CHAIN] = documents.encode(evidence.ChainDocument.of(made.proof()))
+    made.outcome = real
+
+
+def another_payment(members: Members) -> None:
+    """A receipt that pays somebody else."""
+    made = trade().block
+    real = made.outcome
+    made.outcome = msgspec.structs.replace(real, payments=(Payment(STRANGER.address, Amount(1)),))
+    members[evidence.CHAIN] = documents.encode(evidence.ChainDocument.of(made.proof()))
+    made.outcome = real
+
+
+def another_buyer(members: Members) -> None:
+    """A receipt of a sale to somebody else."""
+    made = trade().block
+    real = made.order
+    made.order = msgspec.structs.replace(real, buyer=STRANGER.address)
+    members[evidence.CHAIN] = documents.encode(evidence.ChainDocument.of(made.proof()))
+    made.order = real
+
+
+def failed_sale(members: Members) -> None:
+    """A receipt of a failure."""
+    made = trade().block
+    made.status = 0
+    members[evidence.CHAIN] = documents.encode(evidence.ChainDocument.of(made.proof()))
+    made.status = 1
+
+
+def broken_trie(members: Members) -> None:
+    """A receipt's proof with a changed node."""
+    document = documents.decode(members[evidence.CHAIN], evidence.ChainDocument)
+    last = bytearray(document.nodes[-1])
+    last[-1] ^= 1
+    edited(members, evidence.CHAIN, "nodes", len(document.nodes) - 1, to="0x" + last.hex())
+
+
+def no_chain(members: Members) -> None:
+    """No receipt at all."""
+    del members[evidence.CHAIN]
+
+
+def another_certificate(members: Members) -> None:
+    """A certificate with another number of units."""
+    edited(members, evidence.CERTIFICATE, "units", to=2)
+
+
+def another_agreement(members: Members) -> None:
+    """An agreement that does not follow from the policy."""
+    edited(members, evidence.AGREEMENT, "uid", to="urn:example:other")
+
+
+def no_certificate(members: Members) -> None:
+    """A certified trade without its certificate."""
+    del members[evidence.CERTIFICATE]
+
+
+def another_attachment(members: Members) -> None:
+    """An attachment with another content."""
+    name = next(name for name in members if name.startswith("attachments/"))
+    edited(members, name, "content", to="0x00")
+
+
+def something_else(members: Members) -> None:
+    """A member that belongs to nothing."""
+    members["notes.txt"] = b"trust me"
+
+
+LIES: dict[Callable[[Members], None], str] = {
+    another_entry: "proof of entry 2 does not lead to the root",
+    another_place: "proof of entry 2 is another one",
+    extra_words: "proof of entry 2 is another one",
+    another_receipt: "COSE receipt of entry 2 is not the one of its proof",
+    forged_receipt: "signature is not by the Ed25519 key",
+    missing_step: "is placed when the log has order.delivered",
+    another_kind: "entry 4 is not the delivery.denied",
+    another_origin: "names another log than its key",
+    another_exchange: "made for another exchange",
+    another_price: "entry 2 is about another offer",
+    another_policy: "not the one the offer commits to",
+    another_dataset: "about another dataset version",
+    another_block: "another sale than the entries tell",
+    another_payment: "other payments than the entries",
+    another_buyer: "names another buyer",
+    failed_sale: "does not record the sale",
+    broken_trie: "node of the receipt's proof is missing or another one",
+    no_chain: "do not come together",
+    another_certificate: "certificate says something else",
+    another_agreement: "agreement does not follow from the policy",
+    no_certificate: "do not come together",
+    another_attachment: "not what the entry committed to",
+    something_else: "notes.txt belongs to nothing",
+}
+
+
+@pytest.mark.parametrize(("lie", "why"), LIES.items(), ids=[lie.__name__ for lie in LIES])
+def test_a_lying_operator_is_refused(lie: Callable[[Members], None], why: str) -> None:
+    """What the operator signs is not believed when the log, the chain or the documents say otherwise."""
+    told = changed(bundle(), lie)
+
+    with pytest.raises(IntegrityFailed, match=why):
+        verify_bytes(told, key=str(trade().vkey))
+    standalone_refuses(told, str(trade().vkey))
+
+
+def test_a_decision_that_the_policy_does_not_make_is_refused() -> None:
+    """A logged decision that comes out differently when it is made again is refused by us; the file says it cannot."""
+    made = Trade({"purposes": ("research",)}).delivered(purpose="research").misdecided()
+
+    with pytest.raises(DatabundError, match="recorded decision differs"):
+        verify_bytes(made.bundle())
+    assert list(standalone().check(made.bundle()))
+
+
+def test_a_forged_offer_is_refused() -> None:
+    """An offer that its provider did not sign is refused by us; the one file says it does not look."""
+
+    def forge(members: Members) -> None:
+        signature = bytearray(documents.decode(members[evidence.OFFER], SignedOffer).signature)
+        signature[5] ^= 1
+        edited(members, evidence.OFFER, "signature", to="0x" + signature.hex())
+
+    with pytest.raises(IntegrityFailed):
+        verify_bytes(changed(bundle(), forge))
+
+
+# --- strangers: nothing is signed again ---
+
+
+@pytest.mark.parametrize("name", sorted(unpack(bundle())))
+def test_a_changed_member_is_noticed(name: str) -> None:
+    """Whoever changes any member, and makes the archive whole again, is noticed by both verifiers."""
+    members = unpack(bundle())
+    members[name] = members[name][:-2] + b" " + members[name][-2:]
+
+    with pytest.raises(IntegrityFailed):
+        verify_bytes(pack(members))
+    standalone_refuses(pack(members))
+
+
+@pytest.mark.parametrize("name", sorted(unpack(bundle())))
+def test_a_missing_member_is_noticed(name: str) -> None:
+    """Whoever takes a member out is noticed by both verifiers."""
+    members = unpack(bundle())
+    del members[name]
+
+    with pytest.raises(IntegrityFailed):
+        verify_bytes(pack(members))
+    standalone_refuses(pack(members))

@@ -1,0 +1,189 @@
+"""A finished trade in memory whose block and receipt are real ones, and the evidence of it."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import rlp
+from trie.hexary import HexaryTrie
+
+from databund.app.evidencing import Evidencing, Signers, sealed, signed
+from databund.core import canonical, statements
+from databund.core.archives import unpack
+from databund.core.attachments import Attachment, commitment_of
+from databund.core.chain_proofs import ReceiptProof
+from databund.core.events import Event, EventKind
+from databund.core.evidence import DSSE, PREDICATE_TYPE, SIGSTORE
+from databund.core.ids import Address, Commitment, OrderId, keccak256
+from databund.core.orders import Order
+from databund.crypto.signatures import verify_ed25519
+from databund.errors import ProofInvalid
+from databund.ports import ChainOutcome
+from databund.sdk.evidence import standalone_verifier
+from databund.tlog.checkpoints import read_unverified, sign_checkpoint
+from databund.tlog.cosignatures import cosignature_verifier
+from databund.tlog.notes import Verifier, VerifierKey, ed25519_signer
+from tests.unit.marketplace import BUYER, NOW, OPERATOR, Marketplace
+from tests.unit.tlog_keys import Key, witness_key
+
+SIGNERS = Signers(OPERATOR.log_key, OPERATOR.statement_key)
+WITNESS: Key = witness_key("witness.example")
+BLOCK_RECEIPTS = 20
+INDEX = 7
+
+_SOLD = keccak256(b"LicenseSold(bytes32,address,address,bytes32,uint64,uint256,address,uint64)")
+_TRANSFER = keccak256(b"Transfer(address,address,uint256)")
+
+
+def word(value: int | bytes | Address) -> bytes:
+    """A value as 32 bytes."""
+    return value.to_bytes(32) if isinstance(value, int) else bytes(value).rjust(32, b"\0")
+
+
+@dataclass
+class Block:
+    """A block with other receipts around the one that matters. Its parts can be changed before it is read."""
+
+    market: Marketplace
+    order: Order
+    outcome: ChainOutcome
+    status: int = 1
+
+    def logs(self) -> list[Any]:
+        """What the smart contracts of the exchange recorded: who was paid, and what was sold."""
+        domain, currency = self.market.exchange.domain, self.market.exchange.currency.address
+        with self.market.database.read() as tables:
+            offer = tables.listings.get(self.order.offer_id).signed.offer
+        paid = [
+            [bytes(currency), [_TRANSFER, word(domain.exchange), word(payment.account)], word(payment.amount)]
+            for payment in self.outcome.payments
+        ]
+        expiry = 2**64 - 1 if self.outcome.expiry is None else self.outcome.expiry
+        data = (self.order.id, self.order.units, self.order.price, currency, expiry)
+        topics = [_SOLD, word(offer.id), word(self.order.buyer), word(offer.provider)]
+        return [*paid, [bytes(domain.exchange), topics, b"".join(word(each) for each in data)]]  # type: ignore[arg-type]
+
+    def proof(self) -> ReceiptProof:
+        """The proof of the receipt, by other people's RLP and trie."""
+        trie = HexaryTrie({})
+        for index in range(BLOCK_RECEIPTS):
+            logs = self.logs() if index == INDEX else []
+            status = self.status if index == INDEX else 1
+            trie[rlp.encode(index)] = b"\x02" + rlp.encode([status, 21_000 * (index + 1), bytes(256), logs])
+        nodes = [rlp.encode(node) for node in trie.get_proof(rlp.encode(INDEX))]
+        header = [bytes(32)] * 5 + [trie.root_hash, bytes(256), 0, self.outcome.block, 10**7, 21_000, 1_800_000_000]
+        header += [b"", bytes(32), bytes(8), 0]
+        whole = tuple(node for at, node in enumerate(nodes) if at == 0 or len(node) >= 32)
+        return ReceiptProof(rlp.encode(header), INDEX, whole)
+
+
+class Trade:
+    """An order that was bought, and what can be done with it next."""
+
+    def __init__(self, conditions: dict[str, Any] | None = None) -> None:
+        self.market = Marketplace()
+        self.market.bought(conditions)
+        self.order = self.market.orders()[0]
+        records = self.market.database._records
+        outcome = records.outcomes[self.order.chain_transaction]
+        self.block = Block(self.market, self.order, outcome)
+        found = "0x" + keccak256(self.block.proof().header).hex()
+        records.outcomes[outcome.hash] = msgspec.structs.replace(outcome, block_hash=found)
+
+    @property
+    def id(self) -> OrderId:
+        """The order's id."""
+        return self.order.id
+
+    @property
+    def vkey(self) -> VerifierKey:
+        """The log's key."""
+        return self.market.vkey
+
+    def delivered(self, **declared: Any) -> Trade:
+        """Deliver once."""
+        self.market.delivering.deliver(BUYER.address, self.market.request(self.order.offer_id, **declared))
+        return self
+
+    def certified(self) -> Trade:
+        """Settle and certify."""
+        self.market.clearing.certify(BUYER.address, self.id)
+        return self
+
+    def attached(self, content: bytes = b"for the study") -> Commitment:
+        """Log the last decision again, with an attachment."""
+        salt = sha256(b"salt" + content).digest()
+        commitment = commitment_of(content, salt=salt)
+        last = next(event for event in reversed(self.market.entries()) if event.kind is EventKind.DECIDED)
+        about = {**last.about, "attachment": str(commitment)}
+        with self.market.database.write() as tables:
+            tables.attachments.add(Attachment(commitment, NOW, salt, b"key", bytes(reversed(content))))
+            self.market.auditor.append(tables, Event(EventKind.DECIDED, NOW, last.by, about))
+        return commitment
+
+    def misdecided(self) -> Trade:
+        """Log the last decision as if it had been made on other facts."""
+        last = next(event for event in reversed(self.market.entries()) if event.kind is EventKind.DECIDED)
+        decision = {**last.about["decision"], "facts": {"purpose": "urn:example:other"}}  # type: ignore[dict-item]
+        with self.market.database.write() as tables:
+            self.market.auditor.append(tables, Event(last.kind, NOW, last.by, {**last.about, "decision": decision}))
+        return self
+
+    def erased(self, commitment: Commitment) -> Trade:
+        """Erase an attachment, an hour later."""
+        about = {"attachment": str(commitment), "reason": "asked for"}
+        with self.market.database.write() as tables:
+            tables.attachments.erase(commitment, NOW + 3600)
+            event = Event(EventKind.DESTROYED, NOW + 3600, str(OPERATOR.address), about)
+            self.market.auditor.append(tables, event)
+        return self
+
+    def cosigned(self) -> Trade:
+        """Have a witness cosign the newest checkpoint."""
+        with self.market.database.write() as tables:
+            note = tables.log.checkpoint()
+            assert note is not None
+            checkpoint = read_unverified(note)
+            both = [ed25519_signer(self.vkey, OPERATOR.log_key.sign), WITNESS.signer()]
+            tables.cosigned.add(checkpoint.size, sign_checkpoint(checkpoint, both).to_bytes())
+        return self
+
+    def evidencing(self) -> Evidencing:
+        """The use case over this market."""
+        return Evidencing(
+            database=self.market.database,
+            key=self.vkey,
+            signers=SIGNERS,
+            operator=OPERATOR.address,
+            prove=lambda _hash: self.block.proof(),
+            unseal=lambda attachment: bytes(reversed(attachment.sealed or b"")),
+            verifier=standalone_verifier(),
+        )
+
+    def bundle(self, **options: Any) -> bytes:
+        """The evidence."""
+        return self.evidencing().bundle(BUYER.address, self.id, **options)
+
+
+def changed(bundle: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """The bundle with other members, signed again by the operator: what a lying operator could make."""
+    members = unpack(bundle)
+    envelope: Any = canonical.parse(members.pop(DSSE))
+    told: Any = canonical.parse(b64decode(envelope["payload"]))
+    del members[SIGSTORE]
+    change(members)
+    try:
+        return sealed(members, signers=SIGNERS)
+    except ProofInvalid:  # the story cannot be told; the old one stands in the statement
+        payload = statements.statement(members, predicate_type=PREDICATE_TYPE, predicate=told["predicate"])
+        return signed(members, payload, signers=SIGNERS)
+
+
+def cosigner(key: VerifierKey) -> Verifier:
+    """What checks a witness's cosignatures."""
+    return cosignature_verifier(key, verify_ed25519)
