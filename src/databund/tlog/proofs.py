@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from databund.errors import ProofInvalid
@@ -58,7 +59,7 @@ class EntryProof:
                 f"A proof cannot carry {len(self.extra)} bytes of extra data.",
                 fix=f"Use 1 to {MAX_EXTRA_BYTES}, or none.",
             )
-        read_unverified(self.checkpoint)
+        _check_form(self.checkpoint)
 
     def to_bytes(self) -> bytes:
         """The content of a ``.tlog-proof`` file (tlog-proof "Format")."""
@@ -93,6 +94,12 @@ class EntryProof:
             raise ProofInvalid("A proof has no index line, or too many hashes.", fix=_ASK_AGAIN)
         hashes = [base64_bytes(line) or b"" for line in hash_lines]
         return cls(index=index, hashes=tuple(hashes), checkpoint=checkpoint, extra=extra)
+
+
+@lru_cache(maxsize=4)
+def _check_form(checkpoint: bytes) -> None:
+    """Raise CheckpointInvalid unless this is a note; remembered, because proofs come with the same one."""
+    read_unverified(checkpoint)
 
 
 def verify_entry(
