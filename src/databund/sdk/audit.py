@@ -1,18 +1,19 @@
-"""Audit: the whole log and its documents in one file, and the check of that file without any node.
+"""Audit: the whole log and its documents in one file or folder, and the check of either without any node.
 
-A bundle is a ZIP whose members are the log exactly as it is served (c2sp.org/tlog-tiles: ``checkpoint``, ``tile/…``),
-the log's key, and the public documents that entries name by digest. Unzipped, it is a static log that any C2SP tool
-reads. Verifying uses nothing but the bundle and the key.
+An export holds the log exactly as it is served (c2sp.org/tlog-tiles: ``checkpoint``, ``tile/…``), the log's key, and
+the public documents that entries name by digest: as the members of a ZIP, or as the files of a folder, which any web
+server can host and a later export brings up to date. Verifying uses nothing but the export and the key.
 """
 
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from databund.core import canonical, documents
 from databund.core.datasets import Dataset
@@ -23,17 +24,28 @@ from databund.core.orders import OrderEvent, OrderState, apply
 from databund.core.policies import Policy, reevaluate
 from databund.core.terms import check_terms
 from databund.crypto.signatures import verify_typed_hash
-from databund.errors import FileUnusable, IllegalMove, ProofInvalid
+from databund.errors import FileUnusable, IllegalMove, LogForked, NotFound, ProofInvalid
 from databund.sdk.connection import Connection
 from databund.sdk.log_keys import verifier
-from databund.tlog.checkpoints import Checkpoint, open_checkpoint
+from databund.sdk.log_sources import DAMAGED_ZIP, FolderLog, NodeResources, TiledLog
+from databund.sdk.mirror import KEY_FILE, Mirror
+from databund.tlog.checkpoints import OpenedCheckpoint, open_checkpoint
 from databund.tlog.merkle import leaf_hash
 from databund.tlog.notes import VerifierKey
-from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TreeEdge, changed_tiles, parse_entries
+from databund.tlog.tiles import (
+    TILE_WIDTH,
+    EntryBundle,
+    Prover,
+    Tile,
+    TreeEdge,
+    changed_tiles,
+    parse_entries,
+    tile_width,
+)
 
-__all__ = ["Report", "export", "verify"]
+__all__ = ["Report", "export", "export_folder", "is_log", "verify"]
 
-_KEY, _CHECKPOINT = "log.vkey", "checkpoint"
+_CHECKPOINT, _DOCUMENTED = "checkpoint", ".documented"
 _MEMBER_LIMIT = 64 * 2**20
 _ACCOUNT_SIGNATURE = 65  # bytes; smart accounts (ERC-1271) sign in their own forms, which only the chain can check
 _MOVES = {
@@ -43,17 +55,18 @@ _MOVES = {
     EventKind.SETTLED: OrderEvent.SETTLE,
     EventKind.CERTIFIED: OrderEvent.CERTIFY,
 }
-# What `zipfile` raises for a damaged archive: unknown methods and versions, passwords, and streams that end or break.
-_DAMAGED = (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_DAMAGED = (OSError, *DAMAGED_ZIP)
 _DO_NOT_TRUST = "Do not rely on this copy; get the bundle again, and ask the operator."
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass
 class Report:
-    """What a verified bundle holds.
+    """What a verified export holds.
 
-    ``trusted_key`` says whether the key came from the caller; otherwise it is the bundle's own word.
+    ``trusted_key`` says whether the key came from the caller; otherwise it is the export's own word. ``anchored``
+    counts the anchors on a chain whose size and root are the log's, ``set_back`` the entries that are dated before the
+    one above them: a clock that jumped back is no lie, but worth a question.
     """
 
     origin: str
@@ -63,21 +76,23 @@ class Report:
     kinds: Counter[str] = field(default_factory=Counter)
     offers_verified: int = 0
     decisions_rerun: int = 0
+    anchored: int = 0
+    set_back: int = 0
     orders: dict[str, OrderState] = field(default_factory=dict)
 
 
 def export(connection: Connection, info: NodeInfo, target: Path, *, progress: Progress | None = None) -> int:
-    """Write the log and its public documents to ``target`` and return the number of entries.
+    """Write the log and its public documents to the file ``target`` and return the number of entries.
 
     The file appears only when it is whole. Raises `NotFound` for an empty log and `CheckpointInvalid` for a log that
     its key did not sign.
     """
     note = connection.get_bytes("/log/checkpoint")
-    checkpoint = _opened(note, VerifierKey.parse(info.log_key))
+    checkpoint = _opener(info.log_key)(note).checkpoint
     temporary = target.with_name(target.name + ".new")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
-            bundle.writestr(_KEY, info.log_key + "\n")
+            bundle.writestr(KEY_FILE, info.log_key + "\n")
             bundle.writestr(_CHECKPOINT, note)
             tiles = changed_tiles(0, checkpoint.size)
             for number, tile in enumerate(tiles):
@@ -87,7 +102,8 @@ def export(connection: Connection, info: NodeInfo, target: Path, *, progress: Pr
                     entries = connection.get_bytes(f"/log/{path}")
                     bundle.writestr(path, entries)
                     for entry in parse_entries(entries, width=tile.width):
-                        _add_documents(bundle, connection, Event.read(entry))
+                        for name, document in _documents(connection, Event.read(entry)):
+                            bundle.writestr(name, document)
                 if progress is not None:
                     progress("export", number + 1, len(tiles))
         temporary.replace(target)
@@ -96,26 +112,63 @@ def export(connection: Connection, info: NodeInfo, target: Path, *, progress: Pr
     return checkpoint.size
 
 
-def verify(source: Path, *, key: str | None = None, progress: Progress | None = None) -> Report:
-    """Check a bundle from end to end; nothing outside it is asked.
+def export_folder(connection: Connection, info: NodeInfo, folder: Path, *, progress: Progress | None = None) -> int:
+    """Bring a folder up to the log and its public documents, and return the number of entries.
 
-    ``key`` is the log's verifier key, from a place you trust. Checked are the signature of the checkpoint, every entry
-    against its root, every stored tile, the form and order of the events, the signature and terms of every offer, and
-    every decision by deciding it again. Raises `FileUnusable`, or the `IntegrityFailed` that says what is wrong.
+    Only what is new is fetched, and nothing is taken over that does not hash to what was signed (see
+    `databund.sdk.mirror`). Raises as `Mirror.update` does.
     """
+    mirror = Mirror(folder)
+    mirror.keep_key(VerifierKey.parse(info.log_key))
+    update = mirror.update(TiledLog(NodeResources(connection)), _opener(info.log_key), progress=progress)
+    # An export that was cut short has its entries, but not all of their documents: those of the last bundle come again.
+    for _, entry in mirror.entries(_documented(folder), update.checkpoint.size):
+        for name, document in _documents(connection, Event.read(entry)):
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(document)
+    (folder / _DOCUMENTED).write_text(str(update.checkpoint.size))
+    return update.checkpoint.size
+
+
+def is_log(source: Path) -> bool:
+    """Whether a file or folder holds an exported log."""
+    if source.is_dir():
+        return (source / _CHECKPOINT).is_file()
     try:
         with zipfile.ZipFile(source) as bundle:
-            return _verified(_Members(bundle), key, progress)
-    except _DAMAGED as error:
-        if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
-            raise FileUnusable(
-                f"{source} cannot be read.", fix="Name a bundle made by databund audit export."
-            ) from error
-        raise ProofInvalid(f"{source.name} is damaged: {error}.", fix=_DO_NOT_TRUST) from error
+            return _CHECKPOINT in bundle.namelist()
+    except _DAMAGED:
+        return False
 
 
-class _Members:
-    """The files in a bundle, each there once, read with a limit."""
+def verify(source: Path, *, key: str | None = None, progress: Progress | None = None) -> Report:
+    """Check an exported file or folder from end to end; nothing outside it is asked.
+
+    ``key`` is the log's verifier key, from a place you trust. Checked are the signature of the checkpoint, every entry
+    against its root, every stored tile, the form and order of the events, the signature and terms of every offer, every
+    decision by deciding it again, and every anchor's root. Raises `FileUnusable`, or the `IntegrityFailed` that says
+    what is wrong.
+    """
+    with _opened(source) as members:
+        return _verified(members, key, progress)
+
+
+class _Members(Protocol):
+    """The files of an export."""
+
+    def read(self, name: str) -> bytes:
+        """One file. Raises `ProofInvalid` when it is missing."""
+
+    def check_holds(self, size: int) -> None:
+        """Raise `ProofInvalid` when so few files cannot hold so many entries."""
+
+    def check_all_read(self) -> None:
+        """Raise `ProofInvalid` when there is a file that was not verified."""
+
+
+class _Archive:
+    """The members of a ZIP, each there once, read with a limit."""
 
     def __init__(self, bundle: zipfile.ZipFile) -> None:
         self._bundle = bundle
@@ -125,11 +178,11 @@ class _Members:
             if times > 1:
                 raise ProofInvalid(f"{name[:200]!r} is in the bundle {times} times.", fix=_DO_NOT_TRUST)
 
-    def __len__(self) -> int:
-        return len(self._bundle.namelist())
+    def check_holds(self, size: int) -> None:
+        if size > TILE_WIDTH * len(self._bundle.namelist()):
+            raise ProofInvalid(f"The bundle lacks most of the {size} entries.", fix=_DO_NOT_TRUST)
 
     def check_all_read(self) -> None:
-        """Raise `ProofInvalid` when the bundle holds a file that was not verified."""
         if self._unread:
             raise ProofInvalid(
                 f"{min(self._unread)[:200]!r} is in the bundle, but nothing in the log names it.", fix=_DO_NOT_TRUST
@@ -145,40 +198,69 @@ class _Members:
             raise ProofInvalid(f"The bundle lacks {name}.", fix=_DO_NOT_TRUST) from None
 
 
+class _Folder:
+    """The files of a folder. It may hold more than the log, as the folder of a web server does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = FolderLog(folder)
+
+    def check_holds(self, size: int) -> None:
+        """Too few files are found when the first that is missing is read."""
+
+    def check_all_read(self) -> None:
+        """Other files are nobody's business."""
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._log.read(name)
+        except NotFound:
+            raise ProofInvalid(f"The folder lacks {name}.", fix=_DO_NOT_TRUST) from None
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[_Members]:
+    if source.is_dir():
+        yield _Folder(source)
+        return
+    try:
+        with zipfile.ZipFile(source) as bundle:
+            yield _Archive(bundle)
+    except _DAMAGED as error:
+        if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
+            raise FileUnusable(
+                f"{source} cannot be read.", fix="Name a file or folder made by databund audit export."
+            ) from error
+        raise ProofInvalid(f"{source.name} is damaged: {error}.", fix=_DO_NOT_TRUST) from error
+
+
 def _verified(members: _Members, key: str | None, progress: Progress | None) -> Report:
-    own_key = members.read(_KEY).decode("utf-8", "replace").strip()
+    own_key = members.read(KEY_FILE).decode("utf-8", "replace").strip()
     if key is not None and key.strip() != own_key:
         raise ProofInvalid("The bundle is of a log with another key.", fix=_DO_NOT_TRUST)
-    checkpoint = _opened(members.read(_CHECKPOINT), VerifierKey.parse(own_key))
-    report = Report(
-        origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(), trusted_key=key is not None
-    )
-    if checkpoint.size > TILE_WIDTH * len(members):
-        raise ProofInvalid(f"The bundle lacks most of the {checkpoint.size} entries.", fix=_DO_NOT_TRUST)
-    final = set(changed_tiles(0, checkpoint.size))
+    checkpoint = _opener(own_key)(members.read(_CHECKPOINT)).checkpoint
+    size = checkpoint.size
+    report = Report(origin=checkpoint.origin, size=size, root=checkpoint.root.hex(), trusted_key=key is not None)
+    members.check_holds(size)
     edge, story = TreeEdge(), _Story(members, report)
-    for entries in _entries(members, final):
+    for index in range(-(-size // TILE_WIDTH)):
+        width = tile_width(0, index, size=size)
+        entries = parse_entries(members.read(EntryBundle(index, width).path), width=width)
         growth = edge.append(leaf_hash(entry) for entry in entries)
-        for tile in final & growth.tiles.keys():
-            if members.read(tile.path) != growth.tiles[tile]:
+        for tile, content in growth.tiles.items():
+            if tile.width == tile_width(tile.level, tile.index, size=size) and members.read(tile.path) != content:
                 raise ProofInvalid(f"{tile.path} does not belong to the entries below it.", fix=_DO_NOT_TRUST)
         edge = growth.edge
         for entry in entries:
             story.add(entry)
         if progress is not None:
-            progress("verify", edge.size, checkpoint.size)
+            progress("verify", edge.size, size)
     if edge.root() != checkpoint.root:
         raise ProofInvalid(
-            f"The {checkpoint.size} entries do not hash to the signed root; at least one was changed.",
-            fix=_DO_NOT_TRUST,
+            f"The {size} entries do not hash to the signed root; at least one was changed.", fix=_DO_NOT_TRUST
         )
+    story.check_anchors(size)
     members.check_all_read()
     return report
-
-
-def _entries(members: _Members, tiles: Iterable[Tile]) -> Iterator[tuple[bytes, ...]]:
-    for tile in sorted(tile for tile in tiles if tile.level == 0):
-        yield parse_entries(members.read(EntryBundle(tile.index, tile.width).path), width=tile.width)
 
 
 class _Story:
@@ -189,11 +271,15 @@ class _Story:
         self._report = report
         self._datasets: dict[tuple[DatasetId, ContentRoot], Dataset] = {}
         self._policies: dict[str, Policy] = {}
+        self._anchors: list[tuple[int, str]] = []
+        self._last = 0
 
     def add(self, entry: bytes) -> None:
         """Take the next entry. Raises `ProofInvalid` or what the named document fails in."""
         event = Event.read(entry)
         self._report.kinds[event.kind] += 1
+        self._report.set_back += event.at < self._last
+        self._last = event.at
         about = event.about
         match event.kind:
             case EventKind.REGISTERED:
@@ -202,10 +288,27 @@ class _Story:
                 self._offer(str(about["offer"]))
             case EventKind.DECIDED:
                 self._decision(str(about["offer"]), about["decision"])
+            case EventKind.ANCHORED:
+                self._anchors.append((documents.load(about["size"], int), str(about["root"])))
             case kind if (kind is EventKind.ORDERED or kind in _MOVES) and about.get("order") is not None:
                 self._move(str(about["order"]), kind)
             case _:
                 pass
+
+    def check_anchors(self, size: int) -> None:
+        """Compare the anchored roots with the tree, whose tiles were verified. Raises `LogForked`."""
+
+        def tile(level: int, index: int, _: int) -> bytes:
+            return self._members.read(Tile(level, index, tile_width(level, index, size=size)).path)
+
+        prover = Prover(tile)
+        for anchored, root in self._anchors:
+            if not 0 <= anchored <= size or prover.root(anchored).hex() != root.removeprefix("0x"):
+                raise LogForked(
+                    f"The log says it was anchored at size {anchored} with the root {root}, which it does not have.",
+                    fix=_DO_NOT_TRUST,
+                )
+            self._report.anchored += 1
 
     def _dataset(self, descriptor: str) -> None:
         dataset = documents.decode(self._members.read(_document("dataset", descriptor)), Dataset)
@@ -248,21 +351,31 @@ class _Story:
             raise ProofInvalid(f"The order {order} is {state} when the log has {kind}.", fix=_DO_NOT_TRUST) from error
 
 
-def _add_documents(bundle: zipfile.ZipFile, connection: Connection, event: Event) -> None:
+def _documents(connection: Connection, event: Event) -> Iterator[tuple[str, bytes]]:
+    """The public documents that an entry names, each with its path in an export."""
     if event.kind is EventKind.REGISTERED:
         path = f"/datasets/{event.about['dataset']}"
         root = str(event.about["content_root"])
         view = connection.get(path, DatasetView, content_root=root)
-        bundle.writestr(_document("dataset", view.descriptor), documents.encode(view.dataset))
+        yield _document("dataset", view.descriptor), documents.encode(view.dataset)
     elif event.kind is EventKind.LISTED:
         offer_id = str(event.about["offer"])
         offer = connection.get(f"/offers/{offer_id}", OfferView)
-        bundle.writestr(_document("offer", offer_id), documents.encode(offer))
+        yield _document("offer", offer_id), documents.encode(offer)
 
 
 def _document(kind: str, name: str) -> str:
     return f"documents/{kind}/{name}.json"
 
 
-def _opened(note: bytes, key: VerifierKey) -> Checkpoint:
-    return open_checkpoint(note, origin=key.name, log=[verifier(key)]).checkpoint
+def _documented(folder: Path) -> int:
+    """Up to which entry the folder has every document."""
+    try:
+        return int((folder / _DOCUMENTED).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _opener(vkey: str) -> Callable[[bytes], OpenedCheckpoint]:
+    key = VerifierKey.parse(vkey)
+    return lambda note: open_checkpoint(note, origin=key.name, log=[verifier(key)])

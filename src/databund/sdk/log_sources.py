@@ -26,11 +26,12 @@ from databund.errors import (
     NodeUnreachable,
     NotFound,
 )
+from databund.sdk.connection import Connection
 from databund.tlog.merkle import HASH_BYTES
 from databund.tlog.sources import Bundle
 from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, parse_entries, parse_path, tile_width
 
-__all__ = ["DAMAGED_ZIP", "FolderLog", "HttpLog", "Resources", "TiledLog", "ZipLog", "find_log"]
+__all__ = ["DAMAGED_ZIP", "FolderLog", "HttpLog", "NodeResources", "Resources", "TiledLog", "ZipLog", "find_log"]
 
 DAMAGED_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What `zipfile` raises for a damaged archive: unknown methods and versions, passwords, streams that end or break."""
@@ -130,6 +131,17 @@ class ZipLog(TiledLog):
             raise NotFound(f"The file lacks {path}.", fix="Get the file again.") from None
         except (*DAMAGED_ZIP, OSError) as error:
             raise LogDamaged(f"{path} is damaged: {error}.", fix="Get the file again.", path=path) from error
+
+
+class NodeResources:
+    """The files of a node's log, over a connection that is open already."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def read(self, path: str) -> bytes:
+        """One resource."""
+        return self._connection.get_bytes(f"/log/{path}")
 
 
 class HttpLog(TiledLog):

@@ -7,24 +7,21 @@ replaced last, when everything that it signs is on the disk, so a crash leaves t
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
 from databund.errors import (
     DocumentInvalid,
-    FileUnusable,
     LogForked,
     NodeChanged,
     NotFound,
     ProofInvalid,
     StoreCorrupt,
-    StoreFull,
 )
+from databund.sdk.durable_files import one_writer, replace_file, sync_folder
 from databund.sdk.log_sources import FolderLog
 from databund.tlog.checkpoints import Checkpoint, OpenedCheckpoint, check_advance, read_unverified
 from databund.tlog.merkle import HASH_BYTES, leaf_hash
@@ -48,8 +45,6 @@ Open = Callable[[bytes], OpenedCheckpoint]
 
 KEY_FILE = "log.vkey"
 _CHECKPOINT = "checkpoint"
-_LOCK = ".lock"
-_FULL = {28, 122}  # ENOSPC, EDQUOT
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,10 @@ class Mirror:
 
     def keep_key(self, key: VerifierKey) -> None:
         """Note whose log this is, on first use. Raises `NodeChanged` for a mirror of another log."""
-        with _writing(self.folder):
+        with one_writer(self.folder):
             file = self.folder / KEY_FILE
             if not file.exists():
-                _replace(file, f"{key}\n".encode())
+                replace_file(file, f"{key}\n".encode())
             elif file.read_text().strip() != str(key):
                 raise NodeChanged(
                     f"{self.folder} holds a log with another key than {key.name} shows now.",
@@ -98,7 +93,7 @@ class Mirror:
         Raises LogForked when the log contradicts what the mirror holds, ProofInvalid when its entries are not those
         that were signed, what ``open_`` and the source raise, `StoreFull`, and StoreCorrupt for a damaged mirror.
         """
-        with _writing(self.folder):
+        with one_writer(self.folder):
             note = source.checkpoint()
             following = open_(note).checkpoint
             previous = self.checkpoint()
@@ -118,7 +113,7 @@ class Mirror:
                 self._forget(edge.size, following.size)
                 verify_extension(previous, following, source)
                 raise
-            _replace(self.folder / _CHECKPOINT, note)
+            replace_file(self.folder / _CHECKPOINT, note)
             self._tidy(edge.size, following.size)
             return Update(edge.size, following)
 
@@ -175,7 +170,7 @@ class Mirror:
                 fix="Fetch them again; if it fails again, do not trust this log.",
             )
         for folder in folders:
-            _sync(folder)
+            sync_folder(folder)
 
     def _new(self, index: int, entries: Sequence[bytes], edge: TreeEdge) -> Sequence[bytes]:
         """Those entries of a bundle that the mirror lacks; the others have to be the ones it has."""
@@ -220,40 +215,3 @@ def read_range(source: LogSource, start: int, stop: int) -> Iterator[tuple[int, 
         entries = read_entries(source, bundle, min(TILE_WIDTH, stop - first))
         for index in range(max(start, first), first + len(entries)):
             yield index, entries[index - first]
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """One writer at a time, and the errors of the disk as ours."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _LOCK).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StoreFull(
-                f"There is no room in {folder} ({error.strerror}).", fix="Free some disk space and try again."
-            ) from error
-        raise FileUnusable(
-            f"{folder} cannot be written ({error.strerror}).", fix="Check the folder and its permissions."
-        ) from error
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
-    temporary = file.with_name(f".{file.name}.new")
-    with temporary.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.replace(file)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
