@@ -5,6 +5,7 @@ from __future__ import annotations
 from web3.providers.base import BaseProvider
 from web3.types import RPCEndpoint
 
+from databund.chain.chain_events import ChainEventReader
 from databund.chain.connection import IMMEDIATE, Connection, http_provider
 from databund.chain.deployment import Deployment, deploy
 from databund.chain.ledger import ChainLedger
@@ -34,9 +35,14 @@ def open_market(connection: Connection, operator: Identity) -> Market:
     return Market(
         ledger=ChainLedger(connection, deployment),
         relayer=ChainRelayer(connection, deployment, operator),
+        events=ChainEventReader(connection, deployment),
         reopened=lambda: ChainRelayer(connection, deployment, operator),
         wallet_of=lambda owner: wallet_of(connection, operator, owner),
-        unreachable=(ChainLedger(absent, deployment), ChainRelayer(absent, deployment, operator)),
+        unreachable=(
+            ChainLedger(absent, deployment),
+            ChainRelayer(absent, deployment, operator),
+            ChainEventReader(absent, deployment),
+        ),
     )
 
 

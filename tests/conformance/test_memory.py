@@ -10,7 +10,7 @@ from databund.testing.database_suite import DatabaseSuite
 from databund.testing.ledger_suite import LedgerSuite, Market
 from databund.testing.memory_database import MemoryDatabase
 from databund.testing.memory_exchange import MemoryExchange
-from databund.testing.memory_ledger import MemoryChain, MemoryLedger, MemoryRelayer
+from databund.testing.memory_ledger import MemoryChain, MemoryChainEvents, MemoryLedger, MemoryRelayer
 from databund.testing.memory_objects import MemoryObjects
 from databund.testing.objects_suite import ObjectsSuite
 from databund.testing.plain_sealer import PlainSealer
@@ -52,7 +52,12 @@ class TestMemoryLedger(LedgerSuite):
         return Market(
             ledger=MemoryLedger(chain),
             relayer=MemoryRelayer(chain, operator),
+            events=MemoryChainEvents(chain),
             reopened=lambda: MemoryRelayer(chain, operator),
             wallet_of=wallet_of,
-            unreachable=(MemoryLedger(chain, online=False), MemoryRelayer(chain, operator, online=False)),
+            unreachable=(
+                MemoryLedger(chain, online=False),
+                MemoryRelayer(chain, operator, online=False),
+                MemoryChainEvents(chain, online=False),
+            ),
         )

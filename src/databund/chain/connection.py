@@ -2,8 +2,9 @@
 
 web3.py's own methods convert and format every answer; here only the few values that are needed are read, so that one
 purchase costs little more than the node's own work. Capabilities are probed once, at connect. What a node must answer:
-eth_blockNumber, call, chainId, estimateGas, getBlockByNumber, getCode, getTransactionByHash, getTransactionCount,
-getTransactionReceipt, sendRawTransaction, and where gas costs something maxPriorityFeePerGas or gasPrice.
+eth_blockNumber, call, chainId, estimateGas, getBlockByNumber, getCode, getLogs, getTransactionByHash,
+getTransactionCount, getTransactionReceipt, sendRawTransaction, and where gas costs something maxPriorityFeePerGas or
+gasPrice.
 Source: https://ethereum.github.io/execution-apis.
 """
 
@@ -154,7 +155,7 @@ class Connection:
         """Whether the receipt's block can be relied on."""
         if self.finality == IMMEDIATE:
             return True
-        if int(receipt["blockNumber"], 16) > self._final_number():
+        if int(receipt["blockNumber"], 16) > self.newest_final():
             return False
         again = self.receipt(receipt["transactionHash"])  # the block may have been replaced before it became final
         return again is not None and again["blockHash"] == receipt["blockHash"]
@@ -162,6 +163,13 @@ class Connection:
     def newest_block(self) -> int:
         """The number of the newest block."""
         return int(self.ask("eth_blockNumber"), 16)
+
+    def newest_final(self) -> int:
+        """The number of the newest block that can be relied on."""
+        if self.finality.tag is None:
+            return max(self.newest_block() - self.finality.confirmations, 0)
+        block = self.ask("eth_getBlockByNumber", self.finality.tag, False)
+        return int(block["number"], 16) if block else 0
 
     def fees(self) -> dict[str, int]:
         """The fee fields of a chain transaction signed now: EIP-1559, or legacy where the network has no base fee."""
@@ -176,13 +184,7 @@ class Connection:
     def _final_block(self) -> str:
         if self.finality == IMMEDIATE:
             return "latest"
-        return self.finality.tag or hex(self._final_number())
-
-    def _final_number(self) -> int:
-        if self.finality.tag is None:
-            return max(self.newest_block() - self.finality.confirmations, 0)
-        block = self.ask("eth_getBlockByNumber", self.finality.tag, False)
-        return int(block["number"], 16) if block else 0
+        return self.finality.tag or hex(self.newest_final())
 
     def _knows(self, tag: str) -> bool:
         try:

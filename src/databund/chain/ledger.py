@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from databund.chain.connection import Connection
 from databund.chain.deployment import Deployment
 from databund.chain.smart_contracts import SmartContract
@@ -30,6 +32,7 @@ class ChainLedger:
         self._exchange = SmartContract.load("Exchange")
         self._licenses = SmartContract.load("LicenseToken")
         self._money = SmartContract.load("SettlementToken")
+        self._anchor = SmartContract.load("CheckpointAnchor")
 
     def domain(self) -> Domain:
         """The chain and the `Exchange` that offers are signed for."""
@@ -55,6 +58,12 @@ class ChainLedger:
         """What the account holds of the settlement currency. Raises `AmountInvalid` beyond what we trade."""
         data = self._money.call("balanceOf", account)
         return Amount(*self._money.result("balanceOf", self._read(self._deployment.currency.address, data)))
+
+    def anchored(self, origin: str, sender: Address) -> tuple[int, bytes] | None:
+        """The tree head (size, root) that ``sender`` left last for the log ``origin``; None when there is none."""
+        data = self._anchor.call("latest", sender, hashlib.sha256(origin.encode()).digest())
+        size, root, time = self._anchor.result("latest", self._read(self._deployment.checkpoint_anchor, data))
+        return (size, root) if time else None
 
     def check_signature(self, account: Address, digest: Bytes32, *, signature: bytes) -> None:
         """Raise `OfferForged` unless ``account`` signed; a smart contract is asked (ERC-1271) if its key did not."""

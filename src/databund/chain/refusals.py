@@ -22,6 +22,7 @@ __all__ = ["Refusals"]
 _OTHER_OFFER = "List the dataset's current offers: databund offer list"
 _ASK_PROVIDER = "Fetch the offer again, or ask its provider for a new one."
 _SIGN_AGAIN = "Sign the payment again."
+_OLDER_COPY = "The database is an older copy, or of another log: stop the node, and restore the newest one."
 
 _MEANINGS: dict[str, tuple[type[errors.DatabundError], str, str]] = {
     # The offer
@@ -105,6 +106,17 @@ _MEANINGS: dict[str, tuple[type[errors.DatabundError], str, str]] = {
         errors.PaymentInvalid,
         "The currency {token} refused the payment.",
         "Ask its issuer whether buyer and provider may be paid in it.",
+    ),
+    # The anchor
+    "CheckpointShrinks": (
+        errors.LogForked,
+        "A log of {anchored} entries is anchored on the chain; this one has {size}.",
+        _OLDER_COPY,
+    ),
+    "CheckpointForks": (
+        errors.LogForked,
+        "On the chain a log of this size is anchored with the root {anchored}; this one has {root}.",
+        _OLDER_COPY,
     ),
     # The exchange
     "EnforcedPause": (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from eth_abi.exceptions import EncodingError
@@ -11,10 +11,11 @@ from eth_abi.exceptions import EncodingError
 from databund.chain.connection import Connection, NodeRefusal, Receipt
 from databund.chain.deployment import Deployment
 from databund.chain.ledger import PERPETUAL
+from databund.chain.payments import received
 from databund.chain.refusals import Refusals
 from databund.chain.sending import Sender
 from databund.chain.smart_contracts import SmartContract
-from databund.core.amounts import Amount, Payment
+from databund.core.amounts import Amount
 from databund.core.ids import Address, OrderId
 from databund.core.offers import Offer, SignedOffer, price_of
 from databund.core.orders import Purchase
@@ -34,6 +35,7 @@ class ChainRelayer:
         self._sender = Sender(connection, identity)
         self._exchange = SmartContract.load("Exchange")
         self._money = SmartContract.load("SettlementToken")
+        self._anchor = SmartContract.load("CheckpointAnchor")
         self._refusals = Refusals(deployment.currency)
 
     @property
@@ -74,6 +76,15 @@ class ChainRelayer:
         """The call of `SettlementToken.issue`. Raises `NotOwner` when the signer did not deploy the currency."""
         return self._tried(self._deployment.currency.address, self._money.call("issue", account, int(amount)))
 
+    def prepare_anchor(self, origin: str, *, size: int, root: bytes) -> Call:
+        """The call of `CheckpointAnchor.anchor`. Raises `LogForked` when the chain knows a later or another tree."""
+        data = self._anchor.call("anchor", hashlib.sha256(origin.encode()).digest(), size, root)
+        return self._tried(self._deployment.checkpoint_anchor, data)
+
+    def cost(self, call: Call) -> int:
+        """What the call may cost at most, in wei: its gas limit at the highest fee it would be signed with."""
+        return self._sender.most(call.gas)
+
     def sign(self, call: Call, *, nonce: int, order_id: OrderId | None = None) -> ChainTransaction:
         """Sign without sending."""
         signed = self._sender.sign(call.to, call.data, gas=call.gas, nonce=nonce)
@@ -109,29 +120,22 @@ class ChainRelayer:
             raise self._refusals.meaning(refusal.data) from None
 
     def _read(self, receipt: Receipt) -> ChainOutcome:
-        received: dict[Address, int] = {}
+        transfers = []
         expiry: int | None = None
         for log in receipt["logs"]:
             emitter = Address(bytes.fromhex(log["address"][2:]))
             if emitter == self._deployment.currency.address:
-                _count(received, self._money.event("Transfer", log))
+                transfers.append(self._money.event("Transfer", log))
             elif emitter == self._deployment.exchange and (sale := self._exchange.event("LicenseSold", log)):
                 expiry = sale["expiry"]
-        received.pop(self._deployment.exchange, None)
         return ChainOutcome(
             hash=receipt["transactionHash"],
             block=int(receipt["blockNumber"], 16),
             block_hash=receipt["blockHash"],
             succeeded=int(receipt["status"], 16) == 1,
-            payments=tuple(Payment(account, Amount(amount)) for account, amount in received.items()),
+            payments=received(transfers, besides=self._deployment.exchange),
             expiry=None if expiry == PERPETUAL else expiry,
         )
-
-
-def _count(received: dict[Address, int], transfer: dict[str, Any] | None) -> None:
-    if transfer is not None:
-        account = Address(bytes.fromhex(transfer["to"][2:]))
-        received[account] = received.get(account, 0) + transfer["value"]
 
 
 def _words(offer: Offer) -> Sequence[object]:

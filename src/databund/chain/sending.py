@@ -57,6 +57,12 @@ class Sender:
                 return _PLENTY
         return self._connection.estimate_gas(self.address, to, data)
 
+    def most(self, gas: int) -> int:
+        """What this much gas may cost at most, in wei, at the fees of the last try."""
+        if self._fees is None:
+            self._fees = self._connection.fees()
+        return gas * (self._fees.get("maxFeePerGas") or self._fees.get("gasPrice") or 0)
+
     def sign(self, to: Address | None, data: bytes, *, gas: int, nonce: int) -> ChainTransaction:
         """Sign with the fees of the last try."""
         if self._fees is None:

@@ -81,6 +81,10 @@ class SmartContract:
         plain = decode(list(event.plain.values()), bytes.fromhex(log["data"][2:]))
         return dict(zip([*event.indexed, *event.plain], [*indexed, *plain], strict=True))
 
+    def topic(self, event: str) -> str:
+        """The first topic of an event's logs: the hash of its signature."""
+        return self._events[event].topic
+
     def errors(self) -> dict[bytes, Any]:
         """The ABI entries of the custom errors by their 4-byte selectors."""
         return {function_abi_to_4byte_selector(abi): abi for abi in self._entries("error")}

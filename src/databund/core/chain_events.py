@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from databund.core.amounts import Amount, Payment
 from databund.core.ids import Address, OfferId, OrderId
 
-__all__ = ["AnchorRecorded", "ChainEvent", "LicenseSold", "OfferWithdrawn", "Place"]
+__all__ = ["AnchorRecorded", "ChainEvent", "Fate", "LicenseSold", "OfferWithdrawn", "Place"]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -20,6 +22,19 @@ class Place(msgspec.Struct, frozen=True):
     block_hash: str
     chain_transaction: str
     log_index: int
+
+
+class Fate(StrEnum):
+    """What became of a chain transaction."""
+
+    ABSENT = "absent"
+    """The chain's node does not know it."""
+    PENDING = "pending"
+    """It waits for a block, or its block is not final."""
+    FAILED = "failed"
+    """It is in a final block and changed nothing."""
+    SUCCEEDED = "succeeded"
+    """It is in a final block and did what it says."""
 
 
 class LicenseSold(msgspec.Struct, frozen=True, tag=True):

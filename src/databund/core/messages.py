@@ -39,8 +39,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a client must know of a node, served at ``/.well-known/databund``.
 
     ``recipient`` is the age recipient to which providers wrap content keys, ``log_key`` the verifier key (vkey) of the
-    log ``origin``; ``license_token``, ``title`` and ``checkpoint_anchor`` are smart contracts; ``fee`` is the split every
-    paid offer carries. Before the block ``since_block`` nothing of the exchange is on the chain.
+    log ``origin``; ``license_token``, ``title`` and ``checkpoint_anchor`` are smart contracts, and before the block
+    ``since_block`` they recorded nothing; ``fee`` is the split every paid offer carries.
     """
 
     version: str

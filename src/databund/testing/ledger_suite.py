@@ -1,4 +1,4 @@
-"""The conformance suite of `ports.Ledger` and `ports.Relayer`: every adapter passes it, on every kind of node.
+"""The conformance suite of `ports.Ledger`, `ports.Relayer` and `ports.ChainEvents`, on every kind of node.
 
 Subclass `LedgerSuite` and give it the fixture ``market``: a freshly deployed exchange, as a `Market`. Offers and
 payments are signed with the hashes of `databund.core.offers`, so the suite also proves that the smart contracts agree.
@@ -6,6 +6,7 @@ payments are signed with the hashes of `databund.core.offers`, so the suite also
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 
 from databund.core.amounts import Amount, Payment
+from databund.core.chain_events import AnchorRecorded, Fate, LicenseSold, OfferWithdrawn
 from databund.core.ids import Address, Bytes32, ContentRoot, DatasetId, Hex
 from databund.core.licenses import License
 from databund.core.offers import Offer, SignedOffer, Split, cancel_hash, order_id, payment_digest
@@ -25,6 +27,8 @@ from databund.errors import (
     AmountInvalid,
     ChainUnavailable,
     InsufficientFunds,
+    LogForked,
+    NotFound,
     OfferCancelled,
     OfferExpired,
     OfferForged,
@@ -32,7 +36,7 @@ from databund.errors import (
     SupplyExhausted,
     WrongChain,
 )
-from databund.ports import Call, ChainOutcome, ChainTransaction, Ledger, OfferState, Relayer
+from databund.ports import Call, ChainEvents, ChainOutcome, ChainTransaction, Ledger, OfferState, Relayer
 
 __all__ = ["LedgerSuite", "Market"]
 
@@ -51,9 +55,10 @@ class Market:
 
     ledger: Ledger
     relayer: Relayer
+    events: ChainEvents
     reopened: Callable[[], Relayer]
     wallet_of: Callable[[Address], Address]
-    unreachable: tuple[Ledger, Relayer]
+    unreachable: tuple[Ledger, Relayer, ChainEvents]
     provider: Identity = field(default_factory=Identity.generate)
     fee_account: Address = field(default_factory=lambda: Identity.generate().address)
     _salts: count[int] = field(default_factory=count)
@@ -321,7 +326,7 @@ class LedgerSuite:
     def test_offers_for_elsewhere_are_refused(self, market: Market) -> None:
         """An offer for another chain, exchange or currency is refused before anything is sent."""
         offer, stranger = market.offer(), Identity.generate().address
-        domain, (_, unreachable) = offer.domain, market.unreachable
+        domain, (_, unreachable, _) = offer.domain, market.unreachable
         purchase = market.purchase(offer, Identity.generate())
         for wrong in (
             msgspec.structs.replace(offer, domain=msgspec.structs.replace(domain, chain_id=domain.chain_id + 1)),
@@ -332,6 +337,96 @@ class LedgerSuite:
                 unreachable.prepare_purchase(wrong, purchase)
             with pytest.raises(WrongChain):
                 unreachable.prepare_cancellation(wrong, b"")
+
+    # Anchoring
+
+    def test_a_tree_head_is_anchored(self, market: Market) -> None:
+        """What was anchored last is read back, by its sender and log; before there is nothing."""
+        origin, root = f"log.example/{market.salt()}", b"\1" * 32
+        assert market.ledger.anchored(origin, market.relayer.signer) is None
+        call = market.relayer.prepare_anchor(origin, size=3, root=root)
+        assert market.relayer.cost(call) >= 0
+        assert market.settle(call).succeeded
+        assert market.ledger.anchored(origin, market.relayer.signer) == (3, root)
+        assert market.ledger.anchored(origin, market.provider.address) is None
+        assert market.settle(market.relayer.prepare_anchor(origin, size=5, root=root)).succeeded
+        assert market.ledger.anchored(origin, market.relayer.signer) == (5, root)
+
+    @pytest.mark.parametrize(("size", "root"), [(2, b"\1"), (3, b"\2")])
+    def test_an_anchored_log_neither_shrinks_nor_forks(self, market: Market, size: int, root: bytes) -> None:
+        """A smaller tree, or another one of the same size, is refused before anything is sent."""
+        origin = f"log.example/{market.salt()}"
+        market.settle(market.relayer.prepare_anchor(origin, size=3, root=b"\1" * 32))
+        with pytest.raises(LogForked):
+            market.relayer.prepare_anchor(origin, size=size, root=root * 32)
+
+    # Events
+
+    def test_a_sale_is_an_event(self, market: Market) -> None:
+        """A settled purchase is told with its order, its place, and what each account received."""
+        offer, buyer = market.offer(), market.buyer()
+        purchase = market.purchase(offer, buyer, units=2)
+        outcome = market.settle(market.relayer.prepare_purchase(offer, purchase))
+        sales = [event for event in market.events.between(outcome.block, outcome.block) if type(event) is LicenseSold]
+        (sale,) = [sale for sale in sales if sale.place.chain_transaction == outcome.hash]
+        assert (sale.place.block, sale.place.block_hash) == (outcome.block, outcome.block_hash)
+        assert sale.order_id == order_id(offer.offer.id, buyer.address, 2, purchase.salt)
+        assert (sale.offer_id, sale.buyer, sale.units) == (offer.offer.id, buyer.address, 2)
+        assert (sale.price, sale.payments, sale.expiry) == (2 * _UNIT, outcome.payments, outcome.expiry)
+
+    def test_a_perpetual_and_free_sale_is_an_event(self, market: Market) -> None:
+        """A license without end has no expiry in its event, and what cost nothing paid nobody."""
+        outcome = market.buy(market.offer(unit_price=Amount(0), duration_s=0), market.buyer(0))
+        events = market.events.between(outcome.block, outcome.block)
+        (sale,) = [event for event in events if event.place.chain_transaction == outcome.hash]
+        assert isinstance(sale, LicenseSold)
+        assert (sale.price, sale.payments, sale.expiry) == (0, (), None)
+
+    def test_a_withdrawal_is_an_event(self, market: Market) -> None:
+        """A withdrawn offer is told with its provider and place."""
+        offer = market.offer()
+        outcome = market.cancel(offer, market.provider)
+        (event,) = market.events.between(outcome.block, outcome.block)
+        assert event == OfferWithdrawn(event.place, offer.offer.id, market.provider.address)
+        assert (event.place.chain_transaction, event.place.block_hash) == (outcome.hash, outcome.block_hash)
+
+    def test_an_anchor_is_an_event(self, market: Market) -> None:
+        """An anchored tree head is told with its sender and the hash of its log's name."""
+        origin = f"log.example/{market.salt()}"
+        outcome = market.settle(market.relayer.prepare_anchor(origin, size=7, root=b"\3" * 32))
+        (event,) = market.events.between(outcome.block, outcome.block)
+        name = hashlib.sha256(origin.encode()).digest()
+        assert event == AnchorRecorded(event.place, market.relayer.signer, name, 7, b"\3" * 32)
+        assert event.place.block == outcome.block
+
+    def test_events_come_in_the_order_of_the_chain(self, market: Market) -> None:
+        """A range of blocks gives each of their events once, and a part of it a part of them."""
+        first, last = (market.cancel(market.offer(), market.provider).block for _ in range(2))
+        events = market.events.between(first, last)
+        assert [event.place.block for event in events] == sorted(event.place.block for event in events)
+        assert market.events.between(first, last - 1) == events[:-1]
+
+    def test_blocks_are_final(self, market: Market) -> None:
+        """A final block has one hash; one that is not there yet, and its events, are not found."""
+        outcome = market.settle(market.relayer.prepare_issue(market.provider.address, Amount(1)))
+        assert market.events.block(outcome.block).hash == outcome.block_hash
+        newest = market.events.newest()
+        assert newest.number >= outcome.block
+        for question in (market.events.block, lambda number: market.events.between(outcome.block, number)):
+            with pytest.raises(NotFound):
+                question(newest.number + 1_000)
+
+    def test_the_fate_of_a_chain_transaction_is_told(self, market: Market) -> None:
+        """One that succeeded, one that failed, and one that was never sent are told apart."""
+        offer, buyer = market.offer(), market.buyer()
+        purchase, nonce = market.purchase(offer, buyer), market.relayer.next_nonce()
+        call = market.relayer.prepare_purchase(offer, purchase)
+        sent = [market.relayer.sign(call, nonce=nonce + i) for i in range(3)]
+        for chain_transaction in sent[:2]:
+            market.finish(chain_transaction)
+        fates = [market.events.fate(chain_transaction.hash) for chain_transaction in sent]
+        assert fates == [Fate.SUCCEEDED, Fate.FAILED, Fate.ABSENT]
+        assert market.events.fate("nonsense") is Fate.ABSENT
 
     # Sending
 
@@ -388,7 +483,7 @@ class LedgerSuite:
 
     def test_an_absent_node_is_unavailable(self, market: Market) -> None:
         """Every question to a node that does not answer raises `ChainUnavailable`, and signing goes on."""
-        ledger, relayer = market.unreachable
+        ledger, relayer, events = market.unreachable
         offer, account = market.offer(), market.provider.address
         call = market.relayer.prepare_issue(account, Amount(1))
         signed = market.relayer.sign(call, nonce=market.relayer.next_nonce())
@@ -396,9 +491,15 @@ class LedgerSuite:
             lambda: ledger.offer_state(offer.offer.id),
             lambda: ledger.license(account, offer.offer.id),
             lambda: ledger.balance(account),
+            lambda: ledger.anchored("log.example", account),
+            events.newest,
+            lambda: events.block(0),
+            lambda: events.between(0, 0),
+            lambda: events.fate(signed.hash),
             relayer.next_nonce,
             lambda: relayer.prepare_purchase(offer, market.purchase(offer, market.provider)),
             lambda: relayer.prepare_issue(account, Amount(1)),
+            lambda: relayer.prepare_anchor("log.example", size=1, root=bytes(32)),
             lambda: relayer.outcome(signed, timeout_s=0.1),
         ]
         for question in questions:

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 
 import msgspec
 
 from databund.core import documents
 from databund.core.amounts import Amount, Currency
+from databund.core.chain_events import ChainEvent, Fate
 from databund.core.ids import Address, Bytes32, Hex, OfferId, OrderId, keccak256
 from databund.core.licenses import License
 from databund.core.offers import Domain, SignedOffer, price_of
 from databund.core.orders import Purchase
 from databund.crypto.signatures import recover_typed_hash
-from databund.errors import ChainRejected, ChainUnavailable, SignatureInvalid, WrongChain
-from databund.ports import Call, ChainOutcome, ChainTransaction, OfferState
-from databund.testing.memory_exchange import Act, Cancellation, Issue, MemoryExchange, Sale
+from databund.errors import ChainRejected, ChainUnavailable, NotFound, SignatureInvalid, WrongChain
+from databund.ports import Block, Call, ChainOutcome, ChainTransaction, OfferState
+from databund.testing.memory_exchange import Act, Anchoring, Cancellation, Issue, MemoryExchange, Sale
 
-__all__ = ["Fault", "MemoryChain", "MemoryLedger", "MemoryRelayer"]
+__all__ = ["Fault", "MemoryChain", "MemoryChainEvents", "MemoryLedger", "MemoryRelayer"]
 
 
 class Fault(Enum):
@@ -108,6 +110,10 @@ class MemoryLedger:
         """What the account holds of the settlement currency."""
         return self._exchange().balance(account)
 
+    def anchored(self, origin: str, sender: Address) -> tuple[int, bytes] | None:
+        """The tree head that ``sender`` left last for the log ``origin``."""
+        return self._exchange().anchored(origin, sender)
+
     def check_signature(self, account: Address, digest: Bytes32, *, signature: bytes) -> None:
         """Raise `OfferForged` unless ``account`` signed; a smart contract is asked if its key did not."""
         try:
@@ -123,12 +129,53 @@ class MemoryLedger:
         return self._chain.exchange
 
 
+class MemoryChainEvents:
+    """The port `ChainEvents`. While ``online`` is false, the node does not answer."""
+
+    def __init__(self, chain: MemoryChain, *, online: bool = True) -> None:
+        self._chain = chain
+        self.online = online
+
+    def newest(self) -> Block:
+        """The newest block; all are final."""
+        return self._blocks()[-1]
+
+    def block(self, number: int) -> Block:
+        """A block by its number. Raises `NotFound`."""
+        blocks = self._blocks()
+        if number >= len(blocks):
+            raise NotFound(f"There is no block {number}.", fix="Read up to the newest one.")
+        return blocks[number]
+
+    def between(self, first: int, last: int) -> Sequence[ChainEvent]:
+        """The events of the blocks ``first`` to ``last``. Raises `NotFound` beyond the newest block."""
+        self.block(last)
+        return [event for event in self._chain.exchange.events if first <= event.place.block <= last]
+
+    def fate(self, chain_transaction: str) -> Fate:
+        """What became of a chain transaction; none waits for a block here."""
+        self._blocks()
+        outcome = self._chain.exchange.receipts.get(chain_transaction)
+        if outcome is None:
+            return Fate.ABSENT
+        return Fate.SUCCEEDED if outcome.succeeded else Fate.FAILED
+
+    def _blocks(self) -> list[Block]:
+        if not self.online:
+            raise _unavailable()
+        return self._chain.exchange.blocks()
+
+
 class MemoryRelayer:
-    """The port `Relayer` for one signer. While ``online`` is false, the node does not answer."""
+    """The port `Relayer` for one signer. While ``online`` is false, the node does not answer.
+
+    ``gas_price`` is what one call costs, in wei.
+    """
 
     def __init__(self, chain: MemoryChain, signer: Address, *, online: bool = True) -> None:
         self._chain = chain
         self._signer = signer
+        self.gas_price = 0
         self.online = online
 
     @property
@@ -155,6 +202,14 @@ class MemoryRelayer:
     def prepare_issue(self, account: Address, amount: Amount) -> Call:
         """The call that credits an account. Raises `NotOwner` when the signer is not the operator."""
         return self._tried(self._chain.exchange.currency.address, Issue(account, amount))
+
+    def prepare_anchor(self, origin: str, *, size: int, root: bytes) -> Call:
+        """The call that leaves a tree head. Raises `LogForked` when a later or another one is there."""
+        return self._tried(self._chain.exchange.domain.exchange, Anchoring(origin, size, Hex(root)))
+
+    def cost(self, call: Call) -> int:  # noqa: ARG002  # the port's; every call costs the same here
+        """What the call may cost at most."""
+        return self.gas_price
 
     def sign(self, call: Call, *, nonce: int, order_id: OrderId | None = None) -> ChainTransaction:
         """Make the bytes, without sending them."""
