@@ -44,6 +44,10 @@ class Key:
             return cosignature_signer(self.vkey, self._private.sign, timestamp_s=timestamp_s)
         return ed25519_signer(self.vkey, self._private.sign)
 
+    def sign(self, message: bytes) -> bytes:
+        """The bare signature of a message."""
+        return self._private.sign(message)
+
     def verifier(self) -> Verifier:
         """What checks this key's signatures."""
         return verifier(self.vkey)
