@@ -18,6 +18,7 @@ import pytest
 from databund.core import canonical, documents, evidence
 from databund.core.amounts import Amount, Payment
 from databund.core.archives import pack, unpack
+from databund.core.attachments import Presence
 from databund.core.ids import Address
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
@@ -25,7 +26,7 @@ from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, Inte
 from databund.sdk.evidence import is_evidence, standalone_verifier, verify, verify_bytes
 from databund.tlog.policies import WitnessPolicy
 from databund.tlog.proofs import EntryProof
-from tests.unit.marketplace import STRANGER
+from tests.unit.marketplace import BUYER, OPERATOR, PROVIDER, STRANGER
 from tests.unit.tlog_keys import Key
 from tests.unit.trades import WITNESS, Trade, changed, cosigner
 
@@ -96,7 +97,7 @@ def test_a_whole_trade_is_proven() -> None:
     assert report.certificate is not None
     assert report.chain.sale.payments == report.certificate.payments == trade().block.outcome.payments
     assert report.chain.block_hash == report.certificate.block_hash
-    assert list(report.attachments.values()) == ["disclosed"]
+    assert [each.presence for each in report.attachments.values()] == [Presence.PRESENT]
 
 
 def test_the_shipped_file_proves_it_too() -> None:
@@ -150,8 +151,18 @@ def test_a_missing_file_is_named(tmp_path: Any) -> None:
 
 def test_what_is_withheld_is_said() -> None:
     """Without disclosure the attachment's salted hash stands for it."""
-    assert list(verify_bytes(trade().bundle()).attachments.values()) == ["withheld"]
-    assert any("withheld" in line for line in standalone().check(trade().bundle()))
+    assert [str(each) for each in verify_bytes(trade().bundle()).attachments.values()] == ["withheld"]
+    assert any(line.endswith(": withheld.") for line in standalone().check(trade().bundle()))
+
+
+def test_the_other_side_gets_no_attachment() -> None:
+    """What an attachment says of the buyer is disclosed to the buyer and the operator, not to the provider."""
+    sides = (BUYER, OPERATOR, PROVIDER)
+    bundles = [trade().evidencing().bundle(side.address, trade().id, disclose=True) for side in sides]
+
+    found = [next(iter(verify_bytes(each).attachments.values())).presence for each in bundles]
+
+    assert found == [Presence.PRESENT, Presence.PRESENT, Presence.WITHHELD]
 
 
 def test_what_is_erased_is_said_with_the_date() -> None:
@@ -161,7 +172,7 @@ def test_what_is_erased_is_said_with_the_date() -> None:
 
     report = verify_bytes(made.bundle(disclose=True))
 
-    assert list(report.attachments.values()) == [1_800_003_600]
+    assert [str(each) for each in report.attachments.values()] == ["erased on 2027-01-15 (consent_withdrawn)"]
     assert any("erased on 2027-01-15 09:00:00 UTC" in line for line in standalone().check(made.bundle()))
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 import rlp
 from trie.hexary import HexaryTrie
 
+from databund.app.attaching import Attaching, attach
 from databund.app.evidencing import Evidencing, Signers, sealed, signed
 from databund.core import canonical, statements
 from databund.core.archives import unpack
-from databund.core.attachments import Attachment, commitment_of
+from databund.core.attachments import ErasureReason
 from databund.core.chain_proofs import ReceiptProof
 from databund.core.events import Event, EventKind
 from databund.core.evidence import DSSE, PREDICATE_TYPE, SIGSTORE
@@ -115,14 +115,12 @@ class Trade:
         self.market.clearing.certify(BUYER.address, self.id)
         return self
 
-    def attached(self, content: bytes = b"for the study") -> Commitment:
-        """Log the last decision again, with an attachment."""
-        salt = sha256(b"salt" + content).digest()
-        commitment = commitment_of(content, salt=salt)
+    def attached(self) -> Commitment:
+        """Log the last decision again, with an attachment about the buyer."""
         last = next(event for event in reversed(self.market.entries()) if event.kind is EventKind.DECIDED)
-        about = {**last.about, "attachment": str(commitment)}
         with self.market.database.write() as tables:
-            tables.attachments.add(Attachment(commitment, NOW, salt, b"key", bytes(reversed(content))))
+            commitment = attach(tables, BUYER.address, {"purpose": "for the study"}, at=NOW)
+            about = {**last.about, "attachment": str(commitment)}
             self.market.auditor.append(tables, Event(EventKind.DECIDED, NOW, last.by, about))
         return commitment
 
@@ -136,12 +134,13 @@ class Trade:
 
     def erased(self, commitment: Commitment) -> Trade:
         """Erase an attachment, an hour later."""
-        about = {"attachment": str(commitment), "reason": "asked for"}
-        with self.market.database.write() as tables:
-            tables.attachments.erase(commitment, NOW + 3600)
-            event = Event(EventKind.DESTROYED, NOW + 3600, str(OPERATOR.address), about)
-            self.market.auditor.append(tables, event)
+        self.market.now += 3600
+        self.attaching().erase(OPERATOR.address, commitment, reason=ErasureReason.CONSENT_WITHDRAWN)
         return self
+
+    def attaching(self) -> Attaching:
+        """The use case that keeps attachments."""
+        return Attaching(self.market.database, self.market.auditor, OPERATOR.address, self.market.clock)
 
     def cosigned(self) -> Trade:
         """Have a witness cosign the newest checkpoint."""
@@ -157,11 +156,11 @@ class Trade:
         """The use case over this market."""
         return Evidencing(
             database=self.market.database,
+            attaching=self.attaching(),
             key=self.vkey,
             signers=SIGNERS,
             operator=OPERATOR.address,
             prove=lambda _hash: self.block.proof(),
-            unseal=lambda attachment: bytes(reversed(attachment.sealed or b"")),
             verifier=standalone_verifier(),
         )
 

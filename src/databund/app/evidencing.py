@@ -8,12 +8,13 @@ stored, so asking again gives the same bytes until the log grows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from databund.app.attaching import Attaching
 from databund.app.clearing import stated
 from databund.core import documents, evidence, statements
 from databund.core.archives import pack
-from databund.core.attachments import Attachment
 from databund.core.chain_proofs import ReceiptProof
 from databund.core.events import Event, EventKind
 from databund.core.evidence import ChainDocument, Disclosure, LogPlace, Manifest
@@ -48,23 +49,22 @@ class Evidencing:
     """Evidence for the two sides of a trade and for the ``operator``.
 
     ``prove`` gives the proof that the receipt of a chain transaction (0x…) is in a final block, and raises `NotFound`
-    where there is none; ``unseal`` gives the content of an attachment that was not erased; ``verifier`` is the text of
-    the verifier that goes into every bundle.
+    where there is none; ``verifier`` is the text of the verifier that goes into every bundle.
     """
 
     database: Database
+    attaching: Attaching
     key: VerifierKey
     signers: Signers
     operator: Address
     prove: Callable[[str], ReceiptProof]
-    unseal: Callable[[Attachment], bytes]
     verifier: bytes
 
     def bundle(self, actor: Address, order_id: OrderId, *, disclose: bool = False) -> bytes:
         """The evidence of an order, an archive of `databund.core.archives`.
 
-        Attachments are left out unless ``disclose`` is given; their salted hashes stay. Raises `NotFound`, `NotOwner`,
-        and what ``prove`` raises.
+        With ``disclose`` it holds the attachments that ``actor`` may read; of others the salted hashes stay. Raises
+        `NotFound`, `NotOwner`, and what ``prove`` raises.
         """
         with self.database.read() as tables:
             order = tables.orders.get(order_id)
@@ -76,11 +76,11 @@ class Evidencing:
             events, members = self._from_log(tables, order)
             manifest = self._manifest(order, listing, events)
             members |= _documents(tables, order, listing)
-            if disclose:
-                members |= self._attachments(tables, events.values())
         members[evidence.MANIFEST] = documents.encode(manifest)
         members[evidence.VERIFIER] = self.verifier
         members[evidence.README] = evidence.README_TEXT
+        if disclose:
+            members |= self._attachments(actor, events.values())
         for event in events.values():
             if event.kind in (EventKind.LICENSED, EventKind.OBSERVED):  # at most one of them
                 chain = ChainDocument.of(self.prove(str(event.about["chain_transaction"])))
@@ -128,13 +128,12 @@ class Evidencing:
             hashes=hashes,
         ).to_bytes()
 
-    def _attachments(self, tables: Tables, events: Iterable[Event]) -> dict[str, bytes]:
+    def _attachments(self, actor: Address, events: Iterable[Event]) -> dict[str, bytes]:
         members = {}
         for commitment in _named(events):
-            attachment = tables.attachments.get(commitment)
-            if attachment.salt is not None and attachment.erased_at is None:
-                content = self.unseal(attachment)
-                disclosed = Disclosure(commitment, Hex(attachment.salt), Hex(content))
+            with suppress(NotFound, NotOwner):  # it is erased, or about somebody else
+                salt, content = self.attaching.read(actor, commitment)
+                disclosed = Disclosure(commitment, Hex(salt), Hex(content))
                 members[evidence.attachment_member(commitment)] = documents.encode(disclosed)
         return members
 

@@ -15,7 +15,7 @@ from typing import Any
 from databund.core import documents, evidence, statements
 from databund.core.agreements import Certificate, agreement_of
 from databund.core.archives import unpack
-from databund.core.attachments import verify_commitment
+from databund.core.attachments import AttachmentStory, Standing
 from databund.core.chain_events import LicenseSold
 from databund.core.chain_proofs import license_sold, verify_receipt
 from databund.core.datasets import Dataset
@@ -57,8 +57,8 @@ class EvidenceReport:
     """What a verified bundle proves.
 
     ``trusted_key`` says whether the log's key came from the caller; otherwise it is the bundle's own word.
-    ``attachments`` says of each that a decision names whether it is disclosed, withheld, or erased and when (Unix
-    seconds). ``cosignatures`` counts the known witnesses that saw the checkpoint.
+    ``attachments`` says of each that a decision names whether it is here, withheld, or erased. ``cosignatures`` counts
+    the known witnesses that saw the checkpoint.
     """
 
     origin: str
@@ -73,7 +73,7 @@ class EvidenceReport:
     decisions_rerun: int = 0
     chain: ChainReport | None = None
     certificate: Certificate | None = None
-    attachments: dict[str, str | int] = field(default_factory=dict)
+    attachments: dict[str, Standing] = field(default_factory=dict)
 
 
 def standalone_verifier() -> bytes:
@@ -290,22 +290,19 @@ class _Bundle:
         report.certificate = certificate
 
     def _attachments(self, report: EvidenceReport) -> None:
-        """Each attachment that a decision names is disclosed, erased or withheld."""
-        erased = {e.about["attachment"]: e.at for e in report.events.values() if e.kind is EventKind.DESTROYED}
+        """Each attachment that an entry names is disclosed, erased or withheld."""
+        story = AttachmentStory()
         for event in report.events.values():
-            name = event.about["attachment"] if event.kind is EventKind.DECIDED else None
-            if not isinstance(name, str):
-                continue
-            commitment = Commitment.parse(name)
+            story.add(event)
+        disclosed: dict[Commitment, tuple[bytes, bytes]] = {}
+        for commitment in story.standings():
             document = self._optional(evidence.attachment_member(commitment))
             if document is not None:
-                disclosed = documents.decode(document, Disclosure)
-                verify_commitment(commitment, disclosed.content, salt=disclosed.salt)
-                if disclosed.commitment != commitment or documents.encode(disclosed) != document:
+                content = documents.decode(document, Disclosure)
+                if content.commitment != commitment:
                     raise _wrong(f"the attachment {commitment} is called by another name")
-            report.attachments[name] = erased.pop(name, "withheld" if document is None else "disclosed")
-        if erased.keys() - report.attachments.keys():
-            raise _wrong("it tells of the erasure of something that no decision names")
+                disclosed[commitment] = (content.salt, content.content)
+        report.attachments = {str(name): standing for name, standing in story.standings(disclosed).items()}
 
 
 def _opened(note: bytes, key: VerifierKey, policy: WitnessPolicy | None) -> OpenedCheckpoint:

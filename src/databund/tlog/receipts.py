@@ -2,7 +2,8 @@
 
 The verifiable data structure is RFC9162_SHA256 (1), the signature EdDSA over Ed25519, the payload (the root) detached.
 The protected header names the key, and by CWT claims the log (``iss``) and what the entry is about (``sub``), as
-RFC 9943 section 6 asks of a receipt. The same root is signed for entries about the same subject.
+RFC 9943 section 6 asks of a receipt. The same root is signed for entries about the same subject. The tree size is not
+signed: of two sizes that need the same path, a receipt proves the one as well as the other. A checkpoint says which.
 """
 
 from __future__ import annotations

@@ -90,10 +90,11 @@ def read_zip(data):
     """The members by name. The whole file is written again from them: no bit may differ."""
     members, at = {}, 0
     while data[at : at + 4] == b"PK\x03\x04":
-        size, name_size = struct.unpack_from("<LH", data, at + 22)
+        checksum, _, size, name_size = struct.unpack_from("<3LH", data, at + 14)
         start = at + 30 + name_size
-        members[data[at + 30 : start].decode("ascii")] = data[start : start + size]
-        at = start + size
+        name, content = data[at + 30 : start].decode("ascii"), data[start : start + size]
+        need(zlib.crc32(content) == checksum, f"{name} does not have its checksum")
+        members[name], at = content, start + size
     body, index = b"", b""
     for name, content in sorted(members.items()):
         facts = (20, 0, 0, 0, 0x21, zlib.crc32(content), len(content), len(content), len(name), 0)
