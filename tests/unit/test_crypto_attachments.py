@@ -73,7 +73,7 @@ def test_an_erased_one_says_when() -> None:
 
 
 def test_attachments_are_small() -> None:
-    """A content of 1 MiB is sealed, one byte more is refused."""
+    """A content of 65,535 bytes is sealed, one byte more is refused."""
     assert len(unseal(seal(bytes(CONTENT_LIMIT), at=5))) == CONTENT_LIMIT
-    with pytest.raises(InvalidInput, match="at most 1048576 bytes"):
+    with pytest.raises(InvalidInput, match="at most 65535 bytes"):
         seal(bytes(CONTENT_LIMIT + 1), at=5)

@@ -27,7 +27,7 @@ def attach(tables: Tables, account: Address, about: dict[str, str], *, at: int) 
     """Keep what ``about`` says of ``account`` in the caller's database transaction; an entry has to name the result.
 
     The content is the RFC 8785 bytes of ``about`` with a member ``account``: whom it is about is sealed, and erased,
-    with it. Raises `InvalidInput` for more than 1 MiB.
+    with it. Raises `InvalidInput` for more than 65,535 bytes.
     """
     attachment = seal(canonical.canonicalize({**about, _ACCOUNT: str(account)}), at=at)
     tables.attachments.add(attachment)

@@ -214,6 +214,18 @@ COMMANDS: tuple[Command, ...] = (
         again="Run the same command again; what is in the folder stays.",
     ),
     Command(
+        ("audit", "attachment"),
+        "databund.cli.audit_attachment:attachment",
+        "Show what an entry of the log commits to, to the operator and to whom it is about.",
+        ("databund audit attachment 0x5f1c...",),
+    ),
+    Command(
+        ("audit", "erase"),
+        "databund.cli.audit_attachment:erase",
+        "Erase an attachment for good, and say so in the log; only the operator of the node may.",
+        ("databund audit erase 0x5f1c... --reason consent_withdrawn",),
+    ),
+    Command(
         ("witness", "serve"),
         "databund.cli.witness:serve",
         "Run a witness that cosigns the checkpoints of logs.",

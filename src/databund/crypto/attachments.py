@@ -16,8 +16,8 @@ from databund.errors import InvalidInput, NotFound, SealBroken
 
 __all__ = ["CONTENT_LIMIT", "seal", "unseal"]
 
-CONTENT_LIMIT = 2**20
-"""How many bytes an attachment may have."""
+CONTENT_LIMIT = 65_535
+"""How many bytes an attachment may have: as many as a log entry."""
 
 _KEY_BYTES, _NONCE_BYTES, _BLOCK = 32, 12, 256
 _END: Final = b"\x80"

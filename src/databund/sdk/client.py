@@ -17,9 +17,11 @@ from typing import Any, Self
 import httpx
 
 from databund.core.amounts import Amount
+from databund.core.attachments import Erasure, ErasureReason, ErasureRequest, verify_commitment
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
-from databund.core.ids import Address, Bytes32, DatasetId, Hex, OfferId, OrderId
+from databund.core.evidence import Disclosure
+from databund.core.ids import Address, Bytes32, Commitment, DatasetId, Hex, OfferId, OrderId
 from databund.core.messages import (
     Account,
     CreditRequest,
@@ -239,7 +241,26 @@ class Client:
         """Settle and certify an order: the certificate and the agreement as JSON."""
         return self._connection.post(f"/orders/{order_id}/certificate", {}, dict[str, Any], signed_in=True)
 
+    def attachment(self, commitment: Commitment) -> Disclosure:
+        """What an entry commits to about oneself, compared; the operator reads any. Raises `ContentMismatch`."""
+        disclosed = self._connection.get(f"/attachments/{commitment}", Disclosure, signed_in=True)
+        verify_commitment(commitment, disclosed.content, salt=disclosed.salt)
+        return Disclosure(commitment, disclosed.salt, disclosed.content)
+
+    def evidence(self, order_id: OrderId, *, disclose: bool = False) -> bytes:
+        """The evidence of one of one's orders, a file for `databund.sdk.evidence.verify`.
+
+        With ``disclose`` it holds what the log commits to about oneself, such as the purpose one declared.
+        """
+        path = f"/orders/{order_id}/evidence"
+        return self._connection.get_bytes(path, signed_in=True, **({"disclose": "true"} if disclose else {}))
+
     # --- operator ---
+
+    def erase_attachment(self, commitment: Commitment, reason: ErasureReason) -> Erasure:
+        """Erase an attachment for good; asked again, it gives the first time."""
+        path = f"/attachments/{commitment}/erasure"
+        return self._connection.post(path, ErasureRequest(reason), Erasure, signed_in=True)
 
     def credit(self, account: Address, amount: Amount, *, reference: str | None = None) -> Account:
         """Credit an account against a deposit; what has the same ``reference`` is credited once."""
