@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from databund.app.anchoring import Anchoring
 from databund.app.auditing import Auditor
 from databund.app.clearing import Clearing
 from databund.app.delivering import Delivering
+from databund.app.observing import Observing
 from databund.app.publishing import Publishing
 from databund.app.purchasing import Purchasing
 from databund.app.relaying import Relaying
@@ -40,7 +42,7 @@ from databund.testing.faults import InterruptedDatabase, Interruption, interrupt
 from databund.testing.memory_database import MemoryDatabase
 from databund.testing.memory_exchange import MemoryExchange
 from databund.testing.memory_heads import MemoryHeads
-from databund.testing.memory_ledger import MemoryChain, MemoryLedger, MemoryRelayer
+from databund.testing.memory_ledger import MemoryChain, MemoryChainEvents, MemoryLedger, MemoryRelayer
 from databund.testing.memory_objects import MemoryObjects
 from databund.tlog.checkpoints import open_checkpoint
 from databund.tlog.merkle import leaf_hash, tree_root
@@ -132,6 +134,12 @@ class Marketplace:
         self.purchasing = Purchasing(database, self.relaying, self.auditor, self.clock)
         self.delivering = Delivering(database, ledger, self.auditor, OPERATOR, self.clock)
         self.clearing = Clearing(database, self.auditor, OPERATOR.address, self.clock)
+        self.chain_events = MemoryChainEvents(self.chain)
+        events = interrupted(self.chain_events, interruption, error=ChainUnavailable)
+        self.observing = Observing(database, events, self.auditor, OPERATOR.address, 0, self.clock)
+        self.anchoring = Anchoring(
+            database, self.relaying, ledger, self.auditor, ORIGIN, self.clock, period_s=3600, max_cost=100
+        )
 
     def clock(self) -> int:
         """The time, Unix seconds."""

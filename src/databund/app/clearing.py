@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from databund.app.auditing import Auditor
+from databund.app.observing import OBSERVED
 from databund.core import documents
 from databund.core.agreements import Certificate, agreement
 from databund.core.events import Event, EventKind
@@ -84,7 +85,12 @@ def stated(tables: Tables, order: Order, listing: Listing) -> Statement:
 
 
 def _outcome(tables: Tables, order: Order) -> ChainOutcome:
-    outcome = None if order.chain_transaction is None else tables.outbox.outcome(order.chain_transaction)
+    """How the order was settled: by the chain transaction sent from here, or by one that was observed."""
+    outcome = None
+    if (observed := tables.idempotency.answer(OBSERVED, str(order.id), request=b"")) is not None:
+        outcome = documents.decode(observed[1], ChainOutcome)
+    elif order.chain_transaction is not None:
+        outcome = tables.outbox.outcome(order.chain_transaction)
     if outcome is None:
         raise StoreCorrupt(
             f"The order {order.id} is {order.state}, but its chain transaction has no outcome.",

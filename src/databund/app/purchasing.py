@@ -190,6 +190,9 @@ class Purchasing:
                 return self.relaying.complete(chain_transaction) is not None
             with self.database.read() as tables:
                 order = _order(tables, chain_transaction.order_id)
+            if order.state is not OrderState.PLACED:
+                # Somebody else brought its payment first. What we signed still goes out: the next nonces wait for it.
+                return self.relaying.complete(chain_transaction) is not None
             return self.proceed(order).state is not OrderState.PLACED
         except ChainUnavailable:
             return False
