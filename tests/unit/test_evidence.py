@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ from databund.core.ids import Address
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
 from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
-from databund.sdk.evidence import is_evidence, standalone_verifier, verify, verify_bytes
+from databund.sdk.evidence import holds_evidence, standalone_verifier, verify, verify_bytes
 from databund.tlog.policies import WitnessPolicy
 from databund.tlog.proofs import EntryProof
 from tests.unit.marketplace import BUYER, OPERATOR, PROVIDER, STRANGER
@@ -134,13 +135,17 @@ def test_an_unfinished_trade_is_proven_as_far_as_it_went(state: str) -> None:
     assert list(standalone().check(made.bundle()))
 
 
-def test_evidence_is_told_from_an_exported_log() -> None:
-    """The first bytes say whether a file is evidence."""
-    assert is_evidence(bundle()[:64])
-    assert not is_evidence(pack({"checkpoint": b""})[:64])
+def test_evidence_is_told_from_an_exported_log(tmp_path: Path) -> None:
+    """The first bytes say whether a file is evidence; what cannot be read is none."""
+    ours, other = tmp_path / "evidence.zip", tmp_path / "log.zip"
+    ours.write_bytes(bundle())
+    other.write_bytes(pack({"checkpoint": b""}))
+
+    assert holds_evidence(ours)
+    assert not any(map(holds_evidence, (other, tmp_path, tmp_path / "none.zip")))
 
 
-def test_a_missing_file_is_named(tmp_path: Any) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is an error of ours."""
     with pytest.raises(FileUnusable, match="cannot be read"):
         verify(tmp_path / "none.zip")

@@ -56,9 +56,9 @@ class Connection:
         params = {name: value for name, value in query.items() if value is not None}
         return self._document(self._send("GET", path, signed_in=signed_in, params=params), kind)
 
-    def get_bytes(self, path: str) -> bytes:
+    def get_bytes(self, path: str, *, signed_in: bool = False, **query: str | int) -> bytes:
         """GET a small resource as it is."""
-        return self._send("GET", path, signed_in=False).content
+        return self._send("GET", path, signed_in=signed_in, params=query).content
 
     def post(self, path: str, body: Any, kind: type[T], *, signed_in: bool = False) -> T:
         """POST a document and read the answer, under one idempotency key through all attempts."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from databund.core import documents, evidence, statements
 from databund.core.agreements import Certificate, agreement_of
-from databund.core.archives import unpack
+from databund.core.archives import MAX_ARCHIVE_BYTES, unpack
 from databund.core.attachments import AttachmentStory, Standing
 from databund.core.chain_events import LicenseSold
 from databund.core.chain_proofs import license_sold, verify_receipt
@@ -35,7 +35,7 @@ from databund.tlog.policies import WitnessPolicy
 from databund.tlog.proofs import EntryProof
 from databund.tlog.receipts import check_receipt
 
-__all__ = ["ChainReport", "EvidenceReport", "is_evidence", "standalone_verifier", "verify", "verify_bytes"]
+__all__ = ["ChainReport", "EvidenceReport", "holds_evidence", "standalone_verifier", "verify", "verify_bytes"]
 
 _ACCOUNT_SIGNATURE = 65  # bytes; smart accounts (ERC-1271) sign in their own forms, which only the chain can check
 _DO_NOT_TRUST = "Do not rely on this evidence; ask the operator of the exchange for it again."
@@ -81,15 +81,20 @@ def standalone_verifier() -> bytes:
     return files("databund.sdk").joinpath("standalone", "verify.py").read_bytes()
 
 
-def is_evidence(data: bytes) -> bool:
-    """Whether a file of these first bytes is a bundle of evidence, rather than an exported log."""
-    return data[30:].startswith(evidence.README.encode())
+def holds_evidence(source: Path) -> bool:
+    """Whether a file begins as a bundle of evidence does, rather than as an exported log."""
+    try:
+        with source.open("rb") as file:
+            return file.read(64)[30:].startswith(evidence.README.encode())
+    except OSError:
+        return False
 
 
 def verify(source: Path, *, key: str | None = None, policy: WitnessPolicy | None = None) -> EvidenceReport:
     """Check the bundle in a file; see `verify_bytes`. Raises `FileUnusable` when it cannot be read."""
     try:
-        data = source.read_bytes()
+        with source.open("rb") as file:
+            data = file.read(MAX_ARCHIVE_BYTES + 1)
     except OSError as error:
         raise FileUnusable(f"{source} cannot be read.", fix="Name the file of an evidence bundle.") from error
     return verify_bytes(data, key=key, policy=policy)
