@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from databund.core.attachments import Attachment
+from databund.app.attaching import Attaching
+from databund.core.attachments import Attachment, ErasureReason
+from databund.core.events import Event, EventKind
 from databund.crypto.attachments import seal, unseal
 from databund.errors import NotFound, StoreUnavailable
 from databund.storage import sqlite
 from databund.storage.database import SqlDatabase
+from databund.testing.faults import InterruptedDatabase, Interruption
+from tests.unit.marketplace import OPERATOR, Marketplace
 
 NOW = 1_800_000_000
 LONG = 20_000
@@ -141,3 +147,47 @@ def test_without_the_pragma_traces_would_stay(tmp_path: Path, monkeypatch: pytes
     erase(careless, attachment)
     careless.close()
     assert "sealed" in found(tmp_path, attachment)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not reached", "answer lost"])
+def test_entry_and_erasure_are_one(tmp_path: Path, *, after: bool) -> None:
+    """Wherever an erasure is interrupted, the file holds entry and erasure or neither, and again ends it once."""
+    for at in count(1):
+        auditor, interruption = Marketplace().auditor, Interruption(at, after=after)
+        database = SqlDatabase.open(f"sqlite:///{tmp_path}/{at}.db", create=True, sealer=auditor)
+        attachment = seal(b"x", at=NOW)
+        add(database, attachment)
+        for ports in (InterruptedDatabase(database, interruption), database):
+            attaching = Attaching(ports, auditor, OPERATOR.address, lambda: NOW)
+            try:
+                attaching.erase(OPERATOR.address, attachment.commitment, reason=ErasureReason.MISTAKE)
+            except StoreUnavailable:
+                assert ports is not database
+            with database.read() as tables:
+                erased = tables.attachments.get(attachment.commitment).erased_at is not None
+                kinds = [Event.read(entry).kind for entry in tables.log.entries(0, 10)]
+            assert kinds == [EventKind.DESTROYED] * erased
+        assert erased
+        database.close()
+        if interruption.where is None:
+            break
+    assert at > 3
+
+
+def test_many_erase_at_once(tmp_path: Path) -> None:
+    """Of sixteen who erase the same attachment at the same time, each is told one time, and the log one entry."""
+    auditor, times = Marketplace().auditor, iter(range(NOW, NOW + 100))
+    database = SqlDatabase.open(f"sqlite:///{tmp_path}/databund.db", create=True, sealer=auditor)
+    attachment = seal(b"x", at=NOW)
+    add(database, attachment)
+    attaching = Attaching(database, auditor, OPERATOR.address, lambda: next(times))
+
+    def erase_it(_: int) -> int:
+        return attaching.erase(OPERATOR.address, attachment.commitment, reason=ErasureReason.MISTAKE)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(erase_it, range(16))) == {NOW}
+    with database.read() as tables:
+        assert len(tables.log.entries(0, 100)) == 1
+    assert found(tmp_path, attachment) == set()
+    database.close()
