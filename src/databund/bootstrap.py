@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from databund.app.node import Node
     from databund.app.witnessing import Cosigner, Witness
     from databund.chain.connection import Connection
+    from databund.core.messages import NodeInfo
     from databund.crypto.identities import Identity
     from databund.crypto.keystore import Keystore
     from databund.crypto.passphrases import Passphrase
+    from databund.ports import ChainEvents
     from databund.storage.log_reading import StoredLog
     from databund.tlog.notes import VerifierKey
 
@@ -38,6 +40,7 @@ __all__ = [
     "RunningNode",
     "home_in_use",
     "keep_passphrase",
+    "open_chain_events",
     "open_home",
     "open_keystore",
     "open_log",
@@ -191,9 +194,7 @@ def open_log(settings: Settings) -> Iterator[LogAtHome]:
 
 
 @contextmanager
-def open_witness(
-    home: Path, identity: Identity, *, name: str | None, logs: Iterable[VerifierKey]
-) -> Iterator[Witness]:
+def open_witness(home: Path, identity: Identity, *, name: str | None, logs: Iterable[VerifierKey]) -> Iterator[Witness]:
     """Open a witness of these logs on its own home, where what it cosigned last lies in ``witnessed/``.
 
     Raises `HomeInUse` when another process runs on this home, and what keeps the folder from opening.
@@ -249,14 +250,42 @@ def _keyring_name(home: Path, name: str) -> str:
     return f"{home.resolve()}#{name}"
 
 
-def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection, ASGIApp | None]:
+def open_chain_events(url: str, info: NodeInfo, settings: Settings) -> ChainEvents:
+    """The chain of the exchange that a node names, read from the JSON-RPC node at ``url``.
+
+    Raises `WrongChain` when that one is on another chain, and `ChainUnavailable`.
+    """
+    from databund.chain.chain_events import ChainEventReader
+    from databund.chain.deployment import Deployment
+
+    deployment = Deployment(
+        chain_id=info.domain.chain_id,
+        exchange=info.domain.exchange,
+        license_token=info.license_token,
+        currency=info.currency,
+        dataset_title=info.title,
+        checkpoint_anchor=info.checkpoint_anchor,
+        block=info.since_block,
+    )
+    connection = _connect(url, settings)
+    deployment.check(connection)
+    return ChainEventReader(connection, deployment)
+
+
+def _connect(url: str, settings: Settings) -> Connection:
     from databund.chain.connection import FINALIZED, IMMEDIATE, Connection, Finality, http_provider
 
+    named = {None: None, "immediate": IMMEDIATE, "finalized": FINALIZED}
+    policy = settings.finality
+    finality = named[policy] if policy in named else Finality(confirmations=policy)
+    return Connection.open(http_provider(url), finality=finality)
+
+
+def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection, ASGIApp | None]:
+    from databund.chain.connection import IMMEDIATE, Connection
+
     if settings.chain is not None:
-        named = {None: None, "immediate": IMMEDIATE, "finalized": FINALIZED}
-        policy = settings.finality
-        finality = named[policy] if policy in named else Finality(confirmations=policy)
-        return Connection.open(http_provider(settings.chain), finality=finality), None
+        return _connect(settings.chain, settings), None
     from databund.chain.embedded import EmbeddedNode
     from databund.chain.embedded.provider import EmbeddedProvider
     from databund.chain.embedded.rpc import RpcApp
