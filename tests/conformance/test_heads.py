@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from databund.errors import ConfigInvalid
+from databund.errors import ConfigInvalid, StoreUnavailable
 from databund.ports import Heads
 from databund.storage.heads import FileHeads, open_heads
 from databund.testing.heads_suite import HeadsSuite
@@ -63,3 +63,14 @@ def test_other_places_are_refused(place: str) -> None:
     """A place that is neither a folder nor a bucket is refused."""
     with pytest.raises(ConfigInvalid):
         open_heads(place)
+
+
+def test_bucket_that_does_not_answer_is_unavailable() -> None:
+    """Where no object store answers, neither a read nor a replacement says that there is no head."""
+    options = {"endpoint": "http://127.0.0.1:1", "access_key_id": "x", "secret_access_key": "x", "region": "us-east-1"}
+    heads = open_heads("s3://bucket/prefix", options=options)
+
+    with pytest.raises(StoreUnavailable):
+        heads.get("log.example")
+    with pytest.raises(StoreUnavailable):
+        heads.replace("log.example", b"head", was=None)

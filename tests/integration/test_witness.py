@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,14 +18,14 @@ from databund.cli.exits import Exit
 from databund.errors import DatabundError
 from databund.sdk.log_keys import verifier
 from databund.sdk.witnesses import WitnessCalls
-from databund.tlog.checkpoints import open_checkpoint, read_unverified, sign_checkpoint
+from databund.tlog.checkpoints import open_checkpoint, read_unverified
 from databund.tlog.cosignatures import Cosignature
-from databund.tlog.notes import Note, SignatureType, open_note, parse_note
+from databund.tlog.notes import SignatureType, open_note
 from databund.tlog.policies import WitnessPolicy
 from databund.tlog.witnessing import MAX_REQUEST_BYTES, AddCheckpoint, parse_cosignatures
 from tests.integration.witness_processes import WitnessProcess, answer, command, witness_process
 from tests.unit.tlog_keys import ORIGIN, Key, MemoryLog, log_of
-from tests.unit.witnesses import LOG, NOW, StoredLog, Time, request
+from tests.unit.witnesses import LOG, StoredLog, request
 
 HASH = sha256(ORIGIN.encode()).hexdigest()
 WATCHED = ("--log", str(LOG.vkey))
@@ -54,7 +56,6 @@ def test_checkpoint_is_cosigned_and_shown(shared: WitnessProcess) -> None:
 
     assert given.status_code == 200
     lines = parse_cosignatures(given.content)
-    signed = sign_checkpoint(log_of(5).checkpoint(), [LOG.signer()])
     assert [key.signature_type for key in shared.vkeys] == [SignatureType.COSIGNATURE_V1, SignatureType.ML_DSA_44]
     assert {line.name for line in lines} == {"witness.example/w"}
     shown = shared.get(f"/{sha256(b'log0.example').hexdigest()}/checkpoint")
@@ -62,7 +63,6 @@ def test_checkpoint_is_cosigned_and_shown(shared: WitnessProcess) -> None:
     assert (shown.status_code, len(opened.verified)) == (200, 3)
     assert shown.content.endswith(given.content)
     assert all(Cosignature.of(line).timestamp_s > 1_700_000_000 for line in lines)
-    assert parse_note(signed.to_bytes())
 
 
 def test_log_grows_over_http(shared: WitnessProcess) -> None:
@@ -133,12 +133,10 @@ def test_too_long_request_is_refused(shared: WitnessProcess) -> None:
     with socket.create_connection((host, int(port)), timeout=30) as stream:
         stream.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-        try:
+        with suppress(OSError):  # it may hang up before everything is sent
             for _ in range(8):
                 stream.sendall(chunk)
             stream.sendall(b"0\r\n\r\n")
-        except OSError:
-            pass  # it may hang up before everything is sent
         assert b"413" in stream.recv(64)
 
 
@@ -188,6 +186,18 @@ def test_killed_witness_remembers_what_it_answered(tmp_path: Path) -> None:
         assert running.add(request(opened.checkpoint.size, log_of(100))).status_code == 200
 
 
+def test_damaged_store_is_no_fault_of_the_log(tmp_path: Path) -> None:
+    """When what was cosigned last cannot be read, nothing is cosigned, and the answer is a failure of the witness."""
+    with witness_process(tmp_path / "home", *WATCHED) as running:
+        running.add(request(0, log_of(5)))
+        (head,) = (tmp_path / "home" / "witnessed").iterdir()
+        head.write_bytes(bytes(head.stat().st_size))
+
+        assert running.add(request(5, log_of(6))).status_code == 500
+        assert running.add(request(0, log_of(6))).status_code == 500
+        assert running.get(f"/{HASH}/checkpoint").status_code == 500
+
+
 def test_second_process_of_a_home_is_refused(tmp_path: Path) -> None:
     """Two witnesses never share a home: the second one ends with a code and a next step."""
     home = tmp_path / "home"
@@ -229,18 +239,20 @@ def test_unusable_options_are_told(tmp_path: Path, options: tuple[str, ...], cod
 def test_node_collects_from_processes_that_answer_lie_and_are_gone(tmp_path: Path, shared: WitnessProcess) -> None:
     """Two witnesses that answer make the quorum; one that was killed is named; a restored older database is a fork."""
     halted: list[DatabundError] = []
-    with witness_process(tmp_path / "home", *WATCHED, "--name", "second.example") as second:
+    with (
+        witness_process(tmp_path / "home", *WATCHED, "--name", "second.example") as second,
+        closing(WitnessCalls(timeout_s=5)) as calls,
+    ):
         with witness_process(tmp_path / "gone", *WATCHED, "--name", "gone.example") as gone:
             gone.kill()
         three = ((shared, "a"), (second, "b"), (gone, "c"))
         lines = [f"witness {name} {each.vkeys[1]} {each.url}\n" for each, name in three]
         policy = WitnessPolicy.parse("".join([*lines, "group q 2 a b c\nquorum q\n"]).encode(), verifier)
-        calls = WitnessCalls(timeout_s=5)
 
         def cosigning(stored: StoredLog) -> Cosigning:
             return Cosigning(
                 stored.database, origin=ORIGIN, log=[LOG.verifier()], policy=policy, submit=calls.submit,
-                newest=calls.newest, halt=halted.append, clock=Time(NOW),
+                newest=calls.newest, halt=halted.append, clock=lambda: int(time.time()),
             )  # fmt: skip
 
         stored = StoredLog().grow(5)
@@ -261,5 +273,3 @@ def test_node_collects_from_processes_that_answer_lie_and_are_gone(tmp_path: Pat
         restored._pool.shutdown(wait=True)
         assert "signed up to size 40, but this database holds 20" in (restored.status().fork or "")
         assert len(halted) == 1
-        calls.close()
-    assert parse_note(kept) == Note(parse_note(kept).text, parse_note(kept).signatures)

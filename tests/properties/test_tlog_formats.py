@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databund.errors import DatabundError
+from databund.sdk.log_keys import verifier
 from databund.tlog.checkpoints import Checkpoint, sign_checkpoint
 from databund.tlog.merkle import EMPTY_ROOT, MAX_SIZE, Frontier
 from databund.tlog.notes import Signature, Signer, VerifierKey, parse_note, sign_note
+from databund.tlog.policies import WitnessPolicy
 from databund.tlog.proofs import EntryProof
 from databund.tlog.tiles import EntryBundle, Tile, format_entries, parse_entries, parse_path
 from databund.tlog.witnessing import (
@@ -21,7 +23,7 @@ from databund.tlog.witnessing import (
     parse_cosignatures,
     parse_size,
 )
-from tests.unit.tlog_keys import Key
+from tests.unit.tlog_keys import Key, witness_key
 
 LOG = Key("log.example")
 VALID_NOTE = sign_checkpoint(Checkpoint("log.example", 0, EMPTY_ROOT), [LOG.signer()]).to_bytes()
@@ -154,3 +156,19 @@ def test_places_come_back(place: Tile | EntryBundle) -> None:
 def test_bundles_come_back(entries: list[bytes]) -> None:
     """Every bundle of entries is read back equal."""
     assert parse_entries(format_entries(entries), width=len(entries)) == tuple(entries)
+
+
+VALID_POLICY = f"log {LOG.vkey}\nwitness w {witness_key('w.example').vkey} https://w.example\ngroup g any w\nquorum g\n"
+
+
+@given(changes=edits | st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3), st.sampled_from(
+    [b"\n", b" ", b"\t", b"w", b"g", b"none", b"quorum", b"all", b"1", b"#", b"\xff", b"+"])), max_size=6))  # fmt: skip
+def test_spoiled_policies_raise_only_our_errors(changes: list[tuple[int, int, bytes]]) -> None:
+    """A witness policy with some bytes replaced is refused by an error of the tree, or decides about any signatures."""
+    data = edited(VALID_POLICY.encode(), changes)
+    try:
+        policy = WitnessPolicy.parse(data, verifier)
+        policy.check([])
+    except DatabundError:
+        return
+    assert policy.quorum is None

@@ -196,6 +196,7 @@ LIES: dict[str, tuple[int, bytes]] = {
     "another key": (200, one_of(keys_of("B.example")[0], log_of(5))),
     "another text": (200, one_of(A_KEY, log_of(6))),
     "no time": (200, one_of(A_KEY, log_of(5), timestamp_s=0)),
+    "a time far ahead": (200, one_of(A_KEY, log_of(5), timestamp_s=2**63 - 1)),
     "garbage": (200, b"\xff\x00garbage"),
     "nothing": (200, b""),
     "10 MB": (200, b"x" * 10_000_000),

@@ -17,7 +17,7 @@ from structlog import get_logger
 
 from databund.api.problems import on_databund_error, on_http_error, on_surprise
 from databund.app.witnessing import Witness
-from databund.errors import DatabundError
+from databund.errors import DatabundError, IntegrityFailed
 from databund.tlog.witnessing import MAX_REQUEST_BYTES
 
 __all__ = ["create_witness_application"]
@@ -40,6 +40,7 @@ def create_witness_application(witness: Witness) -> Litestar:
         dependencies={"witness": Provide(give_witness, sync_to_thread=False)},
         exception_handlers={
             DatabundError: on_databund_error,
+            IntegrityFailed: on_surprise,  # a damaged store; 422 would blame the log
             HTTPException: on_http_error,
             Exception: on_surprise,
         },

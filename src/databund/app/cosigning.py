@@ -37,6 +37,7 @@ __all__ = ["Cosigning", "CosigningStatus", "WitnessStatus"]
 REFRESH_S = 3600
 TIMEOUT_S = 10
 _SHOWN = 200
+_AHEAD_S = 86_400
 _LOOK = "Look at the witness, or ask its operator."
 
 
@@ -288,6 +289,8 @@ class Cosigning:
         at = _time(line)
         if at == 0:
             raise SignatureInvalid("Its cosignature carries no time.", fix=_LOOK)
+        if at > self._clock() + _AHEAD_S:
+            raise SignatureInvalid(f"The time of its cosignature, {at}, lies far ahead of ours.", fix=_LOOK)
         with self._changing:
             current.collected[witness.name] = line
             self._states[witness.name] = _State(current.checkpoint.size, at, at if now is None else now)
