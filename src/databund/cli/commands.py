@@ -178,6 +178,12 @@ COMMANDS: tuple[Command, ...] = (
         ("databund order certificate 0x77c01e", "databund order certificate 0x77c01e --json > certificate.json"),
     ),
     Command(
+        ("order", "evidence"),
+        "databund.cli.order:evidence",
+        "Write everything that proves a trade into one file.",
+        ("databund order evidence 0x77c01e", "databund order evidence 0x77c01e --to evidence.zip"),
+    ),
+    Command(
         ("credit", "issue"),
         "databund.cli.credit:issue",
         "Credit an account against a deposit; only the operator of the node may.",
@@ -193,14 +199,65 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("audit", "export"),
         "databund.cli.audit:export",
-        "Write the node's log and its documents into one file.",
-        ("databund audit export log.zip",),
+        "Write the node's log and its documents into one file or folder.",
+        ("databund audit export log.zip", "databund audit export public/ --folder"),
     ),
     Command(
         ("audit", "verify"),
         "databund.cli.audit:verify",
-        "Verify an exported log; needs no node, no key of yours and no network.",
-        ("databund audit verify log.zip --key data.example.com+1a2b3c4d+AbCd...",),
+        "Verify an exported log, or the evidence of a trade; needs no node, no key of yours and no network.",
+        (
+            "databund audit verify log.zip --key data.example.com+1a2b3c4d+AbCd...",
+            "databund audit verify evidence.zip --key data.example.com+1a2b3c4d+AbCd... --policy witnesses.txt",
+        ),
+    ),
+    Command(
+        ("audit", "verifier"),
+        "databund.cli.audit_evidence:verifier",
+        "Print the verifier of evidence: one Python file to read, keep and run without databund.",
+        ("databund audit verifier > verify.py",),
+    ),
+    Command(
+        ("audit", "log"),
+        "databund.cli.audit_log:log",
+        "Read the audit log: a page, a search, as it comes, or into a file.",
+        (
+            "databund audit log --order 0x77c01e",
+            "databund audit log --kind order.settled --since 7d --export settled.csv",
+            "databund audit log --follow",
+        ),
+        again="Run it again; --after goes on after an index.",
+    ),
+    Command(
+        ("audit", "report"),
+        "databund.cli.audit_report:report",
+        "Report who did what to which dataset, in which period, under which decision.",
+        (
+            "databund audit report --since 2026-01-01 --until 2026-04-01",
+            "databund audit report --dataset 0x3f9a12 --format csv > report.csv",
+        ),
+    ),
+    Command(
+        ("audit", "fsck"),
+        "databund.cli.audit_fsck:fsck",
+        "Read a stored log again, and find the first byte that is not what it was.",
+        ("databund audit fsck --home shop", "databund audit fsck log.zip"),
+    ),
+    Command(
+        ("audit", "reconcile"),
+        "databund.cli.audit_reconcile:reconcile",
+        "Compare the audit log with the chain, and name each gap.",
+        ("databund audit reconcile", "databund audit reconcile --chain http://127.0.0.1:8545 --json"),
+    ),
+    Command(
+        ("audit", "watch"),
+        "databund.cli.audit_watch:watch",
+        "Follow a log, and raise an alarm when it is not the log that it was.",
+        (
+            "databund audit watch https://data.example.com --key data.example.com+1a2b3c4d+AbCd...",
+            "databund audit watch https://log.example.com/2026 --policy witnesses.txt --once",
+        ),
+        again="Run it again; it goes on from the last checkpoint that it verified.",
     ),
     Command(
         ("audit", "timestamp"),

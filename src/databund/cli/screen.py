@@ -18,7 +18,14 @@ from databund.cli.figures import Heading, printable, size
 __all__ = ["Progress", "Screen"]
 
 Progress = Callable[[str, int, int], None]
-_COUNTED = {"export": "tiles", "verify": "entries", "replay": "blocks"}
+_COUNTED = {
+    "check": "entries",
+    "export": "tiles",
+    "fetch": "entries",
+    "replay": "blocks",
+    "search": "entries",
+    "verify": "entries",
+}
 
 
 class Screen:

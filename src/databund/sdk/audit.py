@@ -43,7 +43,7 @@ from databund.tlog.tiles import (
     tile_width,
 )
 
-__all__ = ["Report", "export", "export_folder", "is_log", "verify"]
+__all__ = ["Report", "export", "export_folder", "verify"]
 
 _CHECKPOINT, _DOCUMENTED = "checkpoint", ".documented"
 _MEMBER_LIMIT = 64 * 2**20
@@ -129,17 +129,6 @@ def export_folder(connection: Connection, info: NodeInfo, folder: Path, *, progr
             file.write_bytes(document)
     (folder / _DOCUMENTED).write_text(str(update.checkpoint.size))
     return update.checkpoint.size
-
-
-def is_log(source: Path) -> bool:
-    """Whether a file or folder holds an exported log."""
-    if source.is_dir():
-        return (source / _CHECKPOINT).is_file()
-    try:
-        with zipfile.ZipFile(source) as bundle:
-            return _CHECKPOINT in bundle.namelist()
-    except _DAMAGED:
-        return False
 
 
 def verify(source: Path, *, key: str | None = None, progress: Progress | None = None) -> Report:

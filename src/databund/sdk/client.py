@@ -153,9 +153,10 @@ class Client:
         """What a holder owns of an offer."""
         return self._connection.get(f"/licenses/{offer_id}", LicenseView, holder_address=str(holder))
 
-    def export_audit(self, target: Path, *, progress: Progress | None = None) -> int:
-        """Write the audit bundle; returns the number of entries."""
-        return audit.export(self._connection, self.info, target, progress=progress)
+    def export_audit(self, target: Path, *, folder: bool = False, progress: Progress | None = None) -> int:
+        """Write the whole audit log into a file, or bring a folder up to it; returns the number of entries."""
+        export = audit.export_folder if folder else audit.export
+        return export(self._connection, self.info, target, progress=progress)
 
     # --- consumer ---
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from databund.errors import LogForked, ProofInvalid
 from databund.tlog.checkpoints import check_advance
-from databund.tlog.merkle import verify_consistency
-from databund.tlog.tiles import Prover, parse_entries
+from databund.tlog.merkle import HASH_BYTES, verify_consistency
+from databund.tlog.tiles import Prover, parse_entries, tile_width
 
 if TYPE_CHECKING:
     from databund.tlog.checkpoints import Checkpoint
@@ -58,20 +58,32 @@ def verify_extension(previous: Checkpoint | None, following: Checkpoint, source:
     check_advance(previous, following)
     if previous is None or previous.size in (0, following.size):
         return
-    prover = Prover(source.tile)
-    proof = prover.consistency_proof(previous.size, following.size)
+    size, root = following.size, following.root
+
+    def read(level: int, index: int, width: int) -> bytes:
+        """A tile of the following tree, cut to what it was in an earlier one."""
+        return source.tile(level, index, tile_width(level, index, size=size))[: width * HASH_BYTES]
+
+    prover = Prover(read)
+    proof = prover.consistency_proof(previous.size, size)
     try:
-        verify_consistency(
-            proof, old_size=previous.size, old_root=previous.root, new_size=following.size, new_root=following.root
-        )
+        verify_consistency(proof, old_size=previous.size, old_root=previous.root, new_size=size, new_root=root)
+        return
     except ProofInvalid:
-        if prover.root(following.size) != following.root:
-            raise ProofInvalid(
-                f"The tiles of {following.origin} do not lead to its signed root of size {following.size}.",
-                fix="Fetch them again; if it fails again, ask the operator.",
-            ) from None
-        raise LogForked(
-            f"The log {following.origin} signed a tree of size {following.size} that does not begin with the one of "
-            f"size {previous.size} that it signed before.",
-            fix="Keep both checkpoints as evidence, stop using this log, and ask its operator.",
-        ) from None
+        shown = prover.root(previous.size)
+    # Either the tiles are broken, or they are proven to be those of the following tree and show another beginning.
+    if shown != previous.root:
+        try:
+            verify_consistency(proof, old_size=previous.size, old_root=shown, new_size=size, new_root=root)
+        except ProofInvalid:
+            shown = previous.root
+    if shown == previous.root:
+        raise ProofInvalid(
+            f"The tiles of {following.origin} do not lead to its signed root of size {size}.",
+            fix="Fetch them again; if it fails again, ask the operator.",
+        )
+    raise LogForked(
+        f"The log {following.origin} signed a tree of size {size} that does not begin with the one of size "
+        f"{previous.size} that it signed before.",
+        fix="Keep both checkpoints as evidence, stop using this log, and ask its operator.",
+    )
