@@ -297,6 +297,9 @@ class Log(Protocol):
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint; None for an empty log."""
 
+    def size(self) -> int:
+        """How many sealed entries there are; those that are staged come after them."""
+
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, 32 bytes each, as many as there are. Raises `NotFound`."""
 

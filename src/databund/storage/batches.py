@@ -43,7 +43,11 @@ class Batch:
     @cached_property
     def sealed(self) -> int:
         """How many entries the log has without those of this batch."""
-        return self.connection.scalar(select(log_head.c.size)) or 0
+        try:
+            return self.connection.scalar(select(log_head.c.size)) or 0
+        except BaseException as error:
+            self.fail(error)  # no savepoint tells whether the database transaction is still there
+            raise
 
     @property
     def takes_more(self) -> bool:
@@ -59,20 +63,19 @@ class Batch:
         self._failure = self._failure or error
 
     def close(self, seal: Callable[[Batch], bytes | None]) -> bytes | None:
-        """Seal and commit, or roll back; what ``seal`` returned when it is committed. Raises nothing."""
+        """Seal and commit, or roll back; what ``seal`` returned when it is committed. Raises what it met."""
         try:
-            if self._blocks and self._failure is None:
-                sealed = seal(self)
-                self.connection.commit()
-                return sealed
-        except BaseException as error:  # noqa: BLE001  # every block of the batch raises it
-            self.fail(error)
+            if not self._blocks or self._failure is not None:
+                return None
+            sealed = seal(self)
+            self.connection.commit()
+            return sealed
+        except BaseException:
+            # SQLAlchemy takes a database transaction whose commit failed for one that has ended, and would lend it on.
+            self.connection.invalidate()
+            raise
         finally:
-            try:
-                self.connection.close()
-            except (DatabundError, SQLAlchemyError) as error:
-                self.fail(error)
-        return None
+            self.connection.close()
 
     def end(self) -> None:
         """Let everybody know."""
@@ -97,6 +100,11 @@ class Snapshot:
 
     connection: Connection
 
+    @property
+    def sealed(self) -> int:
+        """How many entries the log has."""
+        return self.connection.scalar(select(log_head.c.size)) or 0
+
 
 class Block:
     """One writer's part of a batch."""
@@ -108,8 +116,17 @@ class Block:
     @cached_property
     def connection(self) -> Connection:
         """The batch's connection, with a savepoint to come back to."""
-        self._batch.connection.exec_driver_sql("SAVEPOINT block")
+        try:
+            self._batch.connection.exec_driver_sql("SAVEPOINT block")
+        except BaseException as error:
+            self._batch.fail(error)
+            raise
         return self._batch.connection
+
+    @property
+    def sealed(self) -> int:
+        """How many entries the log has without those that are staged."""
+        return self._batch.sealed
 
     def stage(self, entry: bytes, order_id: OrderId | None) -> int:
         """Put an entry on its way; the index it will have."""
@@ -132,3 +149,6 @@ class Block:
             self.connection.exec_driver_sql("RELEASE SAVEPOINT block")
         except (DatabundError, SQLAlchemyError):
             self._batch.fail(error)
+        except BaseException:
+            self._batch.fail(error)
+            raise

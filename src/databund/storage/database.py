@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from databund.errors import ConfigInvalid, DatabundError, StoreUnavailable
+from databund.errors import ConfigInvalid, StoreUnavailable
 from databund.ports import Sealer
 from databund.storage import revisions
 from databund.storage.anchors import SqlAnchors
@@ -24,6 +24,7 @@ from databund.storage.batches import Batch, Block, Snapshot
 from databund.storage.catalog import SqlCatalog
 from databund.storage.cosigned import SqlCosignedCheckpoints
 from databund.storage.cursor import SqlCursor
+from databund.storage.database_file import DatabaseFile
 from databund.storage.deliveries import SqlDeliveries
 from databund.storage.engine import PATIENCE_S, DatabaseEngine
 from databund.storage.idempotency import SqlIdempotency
@@ -109,8 +110,9 @@ class SqlTables:
 class SqlDatabase:
     """The port `Database` over SQLAlchemy Core."""
 
-    def __init__(self, engine: DatabaseEngine, sealer: Sealer | None) -> None:
+    def __init__(self, engine: DatabaseEngine, sealer: Sealer | None, *, file: DatabaseFile | None = None) -> None:
         self._engine = engine
+        self._file = file
         self._sealer = sealer
         self._turns = Turns()
         self._batch: Batch | None = None
@@ -123,7 +125,8 @@ class SqlDatabase:
         log entry can be written. Raises also `ConfigInvalid`, `DependencyMissing`, `HomeTooNew`, `StoreCorrupt`,
         `StoreUnavailable`, `StoreFull`.
         """
-        database = cls(_connect(url, create=create), sealer)
+        engine = _connect(url, create=create)
+        database = cls(engine, sealer, file=_file(url))
         try:
             with database._reading() as connection:
                 current = revisions.is_current(connection)
@@ -146,9 +149,11 @@ class SqlDatabase:
             yield SqlTables(block)
             block.keep()
         except BaseException as error:
-            if block is not None:
-                block.undo(error)
-            self._leave()
+            try:
+                if block is not None:
+                    block.undo(error)
+            finally:
+                self._leave()
             raise
         self._leave()
         batch.wait()
@@ -167,6 +172,7 @@ class SqlDatabase:
     def _joined(self) -> Batch:
         """The open batch, or a new one."""
         if self._batch is None:
+            self._check_file()
             connection = self._engine.writer.connect()
             try:
                 for statement in self._engine.begin_write:
@@ -187,14 +193,16 @@ class SqlDatabase:
             return
         try:
             self._batch = None
-            checkpoint = batch.close(self._seal)
-        finally:
-            self._turns.end()
-        try:
+            try:
+                checkpoint = batch.close(self._seal)
+            finally:
+                self._turns.end()
             if checkpoint is not None and self._sealer is not None:
                 self._sealer.publish(checkpoint, self._log)
-        except DatabundError as error:
+        except BaseException as error:  # every block of the batch raises it, or one of its own
             batch.fail(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             batch.end()
 
@@ -213,6 +221,10 @@ class SqlDatabase:
         with self.read() as tables:
             yield tables.log
 
+    def _check_file(self) -> None:
+        if self._file is not None:
+            self._file.check()
+
     @contextmanager
     def _upgrading(self) -> Iterator[Connection]:
         with _begun(self._engine.writer, self._engine.begin_write) as connection:
@@ -221,6 +233,7 @@ class SqlDatabase:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        self._check_file()
         with _begun(self._engine.reader, self._engine.begin_read) as connection:
             yield connection
 
@@ -232,6 +245,10 @@ def _begun(engine: Engine, statements: tuple[str, ...]) -> Iterator[Connection]:
         for statement in statements:
             connection.exec_driver_sql(statement)
         yield connection
+
+
+def _file(url: str) -> DatabaseFile | None:
+    return DatabaseFile(Path(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
 
 
 def _connect(url: str, *, create: bool) -> DatabaseEngine:

@@ -34,6 +34,10 @@ class SqlLog:
         """The newest signed checkpoint; None for an empty log."""
         return self._connection.scalar(select(log_head.c.checkpoint))
 
+    def size(self) -> int:
+        """How many sealed entries there are."""
+        return self._holder.sealed
+
     def tile(self, level: int, index: int) -> bytes:
         """The hashes of a tile, 32 bytes each, as many as there are. Raises `NotFound`."""
         found: bytes | None = self._connection.scalar(

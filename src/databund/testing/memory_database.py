@@ -305,6 +305,9 @@ class _Log:
     def checkpoint(self) -> bytes | None:
         return self._records.checkpoint
 
+    def size(self) -> int:
+        return len(self._records.entries)
+
     def tile(self, level: int, index: int) -> bytes:
         try:
             return self._records.tiles[level, index]
