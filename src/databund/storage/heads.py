@@ -158,12 +158,13 @@ class FileHeads:
                         os.close(file)
                     temporary.replace(self._folder / name)
                     os.fsync(folder)
+                    _sync_folder(self._folder.parent)  # which names the folder, perhaps since a moment ago
         finally:
             os.close(folder)
-        file_ = self._opened(name)
-        if file_ is None:
+        made = self._opened(name)
+        if made is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return file_
+        return made
 
 
 class ObjectHeads:
@@ -267,6 +268,14 @@ def _write(file: int, data: bytes, *, at: int) -> None:
 
 def _sync_data(file: int) -> None:
     getattr(os, "fdatasync", os.fsync)(file)  # not every system has the lighter one
+
+
+def _sync_folder(place: Path) -> None:
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager
