@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,11 @@ from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
 from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
 from databund.sdk.evidence import holds_evidence, standalone_verifier, verify, verify_bytes
+from databund.tlog.checkpoints import Checkpoint, sign_checkpoint
+from databund.tlog.merkle import inclusion_root, leaf_hash
 from databund.tlog.policies import WitnessPolicy
-from databund.tlog.proofs import EntryProof
+from databund.tlog.proofs import EntryProof, verify_entry
+from databund.tlog.receipts import sign_receipt
 from tests.unit.marketplace import BUYER, OPERATOR, PROVIDER, STRANGER
 from tests.unit.tlog_keys import Key
 from tests.unit.trades import WITNESS, Trade, changed, cosigner
@@ -433,3 +437,24 @@ def test_a_missing_member_is_noticed(name: str) -> None:
     with pytest.raises(IntegrityFailed):
         verify_bytes(pack(members))
     standalone_refuses(pack(members))
+
+
+# --- sizes ---
+
+
+def test_a_log_proof_stays_small() -> None:
+    """At 2^20 entries, with one cosignature, a tlog-proof has at most 1,500 bytes, and a COSE receipt 900."""
+    log, entry, index, size = Key("exchange.example/audit"), b"entry", 777_777, 2**20
+    hashes = tuple(sha256(bytes([level])).digest() for level in range(20))
+    root = inclusion_root(leaf_hash(entry), hashes, index=index, size=size)
+    note = sign_checkpoint(Checkpoint(log.vkey.name, size, root), [log.signer(), WITNESS.signer()]).to_bytes()
+    proof = EntryProof(index, hashes, note)
+    receipt = sign_receipt(
+        log.vkey, log.sign, subject=evidence.subject(trade().id), index=index, size=size, root=root, hashes=hashes
+    )
+
+    policy = WitnessPolicy.parse(f"witness w {WITNESS.vkey}\nquorum w\n".encode(), cosigner)
+    verify_entry(proof, entry, origin=log.vkey.name, log=[log.verifier()], policy=policy)
+
+    assert len(proof.to_bytes()) <= 1_500
+    assert len(receipt.to_bytes()) <= 900

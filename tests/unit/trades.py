@@ -20,6 +20,7 @@ from databund.core.chain_proofs import ReceiptProof
 from databund.core.events import Event, EventKind
 from databund.core.evidence import DSSE, PREDICATE_TYPE, SIGSTORE
 from databund.core.ids import Address, Commitment, OrderId, keccak256
+from databund.core.offers import Offer
 from databund.core.orders import Order
 from databund.crypto.signatures import verify_ed25519
 from databund.errors import ProofInvalid
@@ -104,6 +105,11 @@ class Trade:
     def vkey(self) -> VerifierKey:
         """The log's key."""
         return self.market.vkey
+
+    def market_offer(self) -> Offer:
+        """The offer that was bought."""
+        with self.market.database.read() as tables:
+            return tables.listings.get(self.order.offer_id).signed.offer
 
     def delivered(self, **declared: Any) -> Trade:
         """Deliver once."""
