@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from databund.errors import FileUnusable, HomeInUse, HomeTooNew
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
+    from databund.app.auditing import Auditor
+    from databund.app.cosigning import Cosigning
     from databund.app.node import Node
     from databund.app.witnessing import Cosigner, Witness
     from databund.chain.connection import Connection
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from databund.crypto.identities import Identity
     from databund.crypto.keystore import Keystore
     from databund.crypto.passphrases import Passphrase
-    from databund.ports import ChainEvents
+    from databund.ports import ChainEvents, Database
     from databund.storage.log_reading import StoredLog
     from databund.tlog.notes import VerifierKey
 
@@ -53,7 +56,7 @@ __all__ = [
 HOME_FORMAT = 1
 CURRENCY_NAME, CURRENCY_SYMBOL = "databund credit", "CREDIT"
 _CHAIN_FILE, _LOG_KEY_FILE = "chain.db", "log.vkey"
-_RESUME_S = 15.0
+_RESUME_S, _COSIGN_S = 15.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -302,26 +305,33 @@ def _chain(settings: Settings, home: Path, stack: ExitStack) -> tuple[Connection
 
 
 def _wire(settings: Settings, identity: Identity, home: Path, connection: Connection, stack: ExitStack) -> Node:
+    from databund.app.anchoring import Anchoring
+    from databund.app.attaching import Attaching
     from databund.app.auditing import Auditor
     from databund.app.chores import Chore
     from databund.app.clearing import Clearing
     from databund.app.delivering import Delivering
+    from databund.app.evidencing import Evidencing, Signers
     from databund.app.node import Node
+    from databund.app.observing import Observing
     from databund.app.publishing import Publishing
     from databund.app.purchasing import Purchasing
     from databund.app.relaying import Relaying
     from databund.app.signing_in import SigningIn
+    from databund.chain.chain_events import ChainEventReader
     from databund.chain.deployment import Deployment, deploy
     from databund.chain.ledger import ChainLedger
+    from databund.chain.receipts import prove_receipt
     from databund.chain.relayer import ChainRelayer
     from databund.core.messages import NodeInfo
     from databund.core.offers import Split
-    from databund.crypto.signatures import verify_ed25519
     from databund.errors import NotFound
+    from databund.sdk.evidence import standalone_verifier
+    from databund.sdk.log_keys import verifier
     from databund.storage.database import SqlDatabase
     from databund.storage.heads import open_heads
     from databund.storage.objects import open_objects
-    from databund.tlog.notes import SignatureType, VerifierKey, ed25519_signer, ed25519_verifier
+    from databund.tlog.notes import SignatureType, VerifierKey, ed25519_signer
 
     folder = home / "deployments"
     try:
@@ -335,7 +345,7 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
     _keep(home / _LOG_KEY_FILE, f"{vkey}\n".encode())
     heads = open_heads(settings.heads or str(home / "heads"))
-    auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), ed25519_verifier(vkey, verify_ed25519), heads)
+    auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), verifier(vkey), heads)
     database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True, sealer=auditor)
     stack.callback(database.close)
     with database.read() as tables:
@@ -345,6 +355,19 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     ledger = ChainLedger(connection, deployment)
     relaying = Relaying(database, ChainRelayer(connection, deployment, identity))
     purchasing = Purchasing(database, relaying, auditor, _now)
+    attaching = Attaching(database, auditor, identity.address, _now)
+    anchoring = Anchoring(
+        database, relaying, ledger, auditor, origin, _now, settings.anchor_period, settings.anchor_max_cost
+    )
+    anchoring.check()
+    events = ChainEventReader(connection, deployment)
+    observing = Observing(database, events, auditor, identity.address, deployment.block, _now)
+    chores = [Chore("resume", _RESUME_S, purchasing.resume), Chore("observe", _RESUME_S, observing.step)]
+    if settings.anchor_period:
+        chores.append(Chore("anchor", _RESUME_S, anchoring.step))
+    cosigning = _cosigning(settings, database, auditor, vkey, stack)
+    if cosigning is not None:
+        chores.append(Chore("cosign", _COSIGN_S, cosigning.collect))
     fee = Split(identity.address, settings.fee) if settings.fee else None
     return Node(
         info=NodeInfo(
@@ -369,9 +392,55 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
         purchasing=purchasing,
         delivering=Delivering(database, ledger, auditor, identity, _now),
         clearing=Clearing(database, auditor, identity.address, _now),
+        attaching=attaching,
+        evidencing=Evidencing(
+            database=database,
+            attaching=attaching,
+            key=vkey,
+            signers=Signers(log_key, identity.statement_key),
+            operator=identity.address,
+            prove=partial(prove_receipt, connection),
+            verifier=standalone_verifier(),
+        ),
+        anchoring=anchoring,
+        cosigning=cosigning,
         auditor=auditor,
-        chores=[Chore("resume", _RESUME_S, purchasing.resume)],
+        chores=chores,
     )
+
+
+def _cosigning(
+    settings: Settings, database: Database, auditor: Auditor, key: VerifierKey, stack: ExitStack
+) -> Cosigning | None:
+    """Who collects the cosignatures that the witness policy asks for; None without one."""
+    from databund.app.cosigning import TIMEOUT_S, Cosigning
+    from databund.sdk.log_keys import verifier
+    from databund.sdk.witnesses import WitnessCalls
+    from databund.tlog.policies import WitnessPolicy
+
+    if settings.witness_policy is None:
+        return None
+    try:
+        policy = WitnessPolicy.parse(settings.witness_policy.read_bytes(), verifier)
+    except OSError as error:
+        raise FileUnusable(
+            f"The witness policy {settings.witness_policy} cannot be read: {error.strerror}.",
+            fix="Name a file with --witness-policy.",
+        ) from error
+    calls = WitnessCalls(timeout_s=TIMEOUT_S)
+    stack.callback(calls.close)
+    cosigning = Cosigning(
+        database,
+        origin=key.name,
+        log=[verifier(key)],
+        policy=policy,
+        submit=calls.submit,
+        newest=calls.newest,
+        halt=auditor.halt,
+        clock=_now,
+    )
+    stack.callback(cosigning.close)
+    return cosigning
 
 
 @contextmanager

@@ -63,6 +63,12 @@ def _finality(value: str) -> str | int:
     return int(value)
 
 
+def _count(value: str) -> int:
+    if not value.isdecimal() or len(value) > 30:
+        raise ValueError("it is a whole number, 0 or more")
+    return int(value)
+
+
 def _basis_points(value: str) -> int:
     if not value.isdecimal() or int(value) > 3000:
         raise ValueError("a fee is 0 to 3000 basis points")
@@ -101,6 +107,19 @@ SETTINGS: tuple[Setting, ...] = (
         "in the home. Nodes that could sign for the same log share it.",
     ),
     Setting("origin", _text, None, "The name of the audit log; by default made from the operator's account."),
+    Setting(
+        "witness_policy",
+        _path,
+        None,
+        "A file that names the log's witnesses and how many have to cosign (C2SP tlog-policy); by default none do.",
+    ),
+    Setting("anchor_period", _count, 3600, "The seconds between two anchors of the log on the chain; 0 for none."),
+    Setting(
+        "anchor_max_cost",
+        _count,
+        0,
+        "What one anchor may cost at most, in wei; by default nothing, so that only chains without fees are used.",
+    ),
     Setting("fee", _basis_points, 100, "The exchange's share of every sale, in basis points."),
 )
 

@@ -20,6 +20,7 @@ from litestar.response import Response
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import get_logger
 
+from databund.api.attachments import AttachmentRoutes
 from databund.api.blobs import send_blob, store_blob
 from databund.api.dependencies import Holder, PublicUrl, TheNode, Uploads
 from databund.api.idempotency import MAX_BODY_BYTES, idempotency
@@ -101,6 +102,7 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
         LicenseRoutes,
         DeliveryRoutes,
         AccountRoutes,
+        AttachmentRoutes,
         PrometheusController,
     ]
     if rpc is not None:

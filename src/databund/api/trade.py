@@ -36,6 +36,7 @@ from databund.ports import Listing
 
 __all__ = ["AccountRoutes", "DatasetRoutes", "DeliveryRoutes", "LicenseRoutes", "OfferRoutes", "OrderRoutes"]
 
+Disclose = Annotated[bool, QueryParameter(description="With what the log commits to about oneself.")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=100_000, description="How many to skip.")]
 
@@ -145,6 +146,14 @@ class OrderRoutes(Controller):
     def certify(self, node: TheNode, holder: Holder, order_id: FromPath[str]) -> dict[str, Any]:
         """The certificate of a delivered order, with the agreement; for buyer, provider and operator."""
         return _statement_view(node.clearing.certify(holder, OrderId.parse(order_id)))
+
+    @get("/{order_id:str}/evidence", sync_to_thread=True, summary="Evidence of my order", media_type="application/zip")
+    def evidence(
+        self, node: TheNode, holder: Holder, order_id: FromPath[str], disclose: Disclose = False
+    ) -> Response[bytes]:
+        """Everything that proves the trade, in one file; for buyer, provider and operator."""
+        data = node.evidencing.bundle(holder, OrderId.parse(order_id), disclose=disclose)
+        return Response(data, media_type="application/zip", headers={"Cache-Control": "no-store"})
 
 
 class LicenseRoutes(Controller):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from databund.app.anchoring import Anchoring
+from databund.app.attaching import Attaching
 from databund.app.auditing import Auditor
 from databund.app.chores import Chore
 from databund.app.clearing import Clearing
+from databund.app.cosigning import Cosigning
 from databund.app.delivering import Delivering
+from databund.app.evidencing import Evidencing
 from databund.app.publishing import Publishing
 from databund.app.purchasing import Purchasing
 from databund.app.signing_in import SigningIn
@@ -31,5 +35,9 @@ class Node:
     purchasing: Purchasing
     delivering: Delivering
     clearing: Clearing
+    attaching: Attaching
+    evidencing: Evidencing
+    anchoring: Anchoring
+    cosigning: Cosigning | None
     auditor: Auditor
     chores: Sequence[Chore]

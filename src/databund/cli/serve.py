@@ -34,7 +34,11 @@ def serve(
     objects: Annotated[str | None, Parameter(help=about("objects"), metavar="URL")] = None,
     chain: Annotated[str | None, Parameter(help=about("chain"), metavar="URL")] = None,
     finality: Annotated[str | None, Parameter(help=about("finality"), metavar="POLICY")] = None,
+    heads: Annotated[str | None, Parameter(help=about("heads"), metavar="URL")] = None,
     origin: Annotated[str | None, Parameter(help=about("origin"), metavar="NAME")] = None,
+    witness_policy: Annotated[str | None, Parameter(help=about("witness_policy"), metavar="FILE")] = None,
+    anchor_period: Annotated[str | None, Parameter(help=about("anchor_period"), metavar="SECONDS")] = None,
+    anchor_max_cost: Annotated[str | None, Parameter(help=about("anchor_max_cost"), metavar="WEI")] = None,
     fee: Annotated[str | None, Parameter(help=about("fee"), metavar="N")] = None,
     log_file: Annotated[
         Path | None, Parameter(help="Where to write the log, one JSON object to a line; by default stderr.")
@@ -56,7 +60,11 @@ def serve(
         objects=objects,
         chain=chain,
         finality=finality,
+        heads=heads,
         origin=origin,
+        witness_policy=witness_policy,
+        anchor_period=anchor_period,
+        anchor_max_cost=anchor_max_cost,
         fee=fee,
     )
     _check_public(session.settings)
