@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from databund.api.attachments import AttachmentRoutes
-from databund.app.attaching import Attaching
 from databund.core import canonical
 from databund.core.attachments import AttachmentStory, ErasureReason, verify_commitment
 from databund.core.events import Event, EventKind
@@ -31,11 +29,6 @@ NOBODY = Commitment(bytes(32))
 def running(tmp_path: Path) -> Iterator[NodeInProcess]:
     """A node."""
     with node_in_process(tmp_path) as node:
-        if not hasattr(node.node, "attaching"):
-            inner = node.node
-            attaching = Attaching(inner.database, inner.auditor, inner.info.operator, inner.publishing.clock)
-            object.__setattr__(inner, "attaching", attaching)
-            node.http.app.register(AttachmentRoutes)
         yield node
 
 
