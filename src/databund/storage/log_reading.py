@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from databund.errors import NotFound, StoreCorrupt, StoreUnavailable
 from databund.storage import revisions
@@ -154,6 +155,8 @@ class StoredLog:
                 return read(connection)
         except StoreCorrupt as error:
             raise StoreCorrupt(f"{what} cannot be read. {error.what}", fix=error.fix) from error
+        except DBAPIError as error:  # a damaged row may hold a text that is none
+            raise StoreCorrupt(f"{what} cannot be read ({error.orig}).", fix="Restore the database.") from error
 
 
 def _next_cosigned(connection: Connection, *, after: int) -> Sequence[Any]:
