@@ -299,6 +299,17 @@ def test_rotated_log_key_is_trusted_beside_the_old_one() -> None:
     assert len(parse_note(heads.notes[ORIGIN]).signatures) == 4
 
 
+def test_extension_lines_need_a_signature_that_covers_them() -> None:
+    """Extension lines that anybody could have added to an ML-DSA-44 signature are forbidden; signed ones are kept."""
+    ml_dsa, heads = keys_of(ORIGIN)[1], MemoryHeads()
+    made = witness(heads=heads, logs={ORIGIN: [LOG.verifier(), ml_dsa.verifier()]})
+    extended = replace(log_of(5).checkpoint(), extensions=("extension",))
+
+    assert made.add_checkpoint(request(0, log_of(5), key=ml_dsa, checkpoint=extended)).status == 403
+    assert made.add_checkpoint(request(0, log_of(5), checkpoint=extended)).status == 200
+    assert Checkpoint.parse(parse_note(heads.notes[ORIGIN]).text) == extended
+
+
 def test_log_with_a_name_that_cannot_be_cosigned_is_refused() -> None:
     """An origin above 255 bytes does not fit an ML-DSA-44 cosignature, which is told before any request."""
     with pytest.raises(InvalidInput):

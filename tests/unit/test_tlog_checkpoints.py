@@ -126,6 +126,18 @@ def test_witness_can_cosign_a_published_checkpoint() -> None:
     assert len(opened.log_signatures) == len(opened.cosignatures) == 1
 
 
+def test_extension_lines_that_the_log_did_not_sign_are_refused() -> None:
+    """ML-DSA-44 leaves extension lines out, so a log's signature by it alone does not vouch for any."""
+    key = witness_key(ORIGIN, SignatureType.ML_DSA_44)
+    extended = replace(log_of(3).checkpoint(), extensions=("added by somebody",))
+    alone = sign_checkpoint(extended, [key.signer(), WITNESSES[0].signer()]).to_bytes()
+    both = sign_checkpoint(extended, [key.signer(), LOG.signer()]).to_bytes()
+
+    with pytest.raises(CheckpointInvalid, match="extension lines that its log did not sign"):
+        open_checkpoint(alone, origin=ORIGIN, log=[key.verifier(), LOG.verifier()])
+    assert open_checkpoint(both, origin=ORIGIN, log=[key.verifier(), LOG.verifier()]).checkpoint == extended
+
+
 def test_too_few_witnesses_are_refused() -> None:
     """One witness who signed twice is one of two."""
     signers = [LOG.signer(), WITNESSES[0].signer(timestamp_s=1), WITNESSES[0].signer(timestamp_s=2)]

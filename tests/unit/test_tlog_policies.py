@@ -106,7 +106,7 @@ def test_repeated_cosignature_counts_once() -> None:
 
 
 def test_ml_dsa_witness_is_a_witness() -> None:
-    """A witness may have an ML-DSA-44 key; a log any."""
+    """A witness may have an ML-DSA-44 key, as may a log."""
     policy = parse(f"log {ML_DSA.vkey}\nwitness m {ML_DSA.vkey} https://w.example/\nquorum m\n")
 
     assert enough(policy, ML_DSA)
@@ -177,6 +177,7 @@ A, B = (f"witness {name} {key.vkey}\n" for name, key in (("a", X[0]), ("b", X[1]
         "witness a\nquorum none\n",
         f"witness {X[0].vkey}\nquorum none\n",
         f"witness a {LOG.vkey}\nquorum a\n",
+        f"log {X[0].vkey}\nquorum none\n",
         f"witness none {X[0].vkey}\nquorum none\n",
         f"{A}witness b {X[0].vkey}\nquorum a\n",
         f"{A}witness a {X[1].vkey}\nquorum a\n",
@@ -209,7 +210,7 @@ def test_two_names_of_one_key_are_one_key() -> None:
     """A public key under another name and type is a duplicate, too."""
     renamed = witness_key("x1.example").vkey
     other = type(renamed)("other.example", SignatureType.COSIGNATURE_V1, renamed.public_key)
-    log = type(renamed)("log.example", SignatureType.COSIGNATURE_V1, LOG.vkey.public_key)
+    log = type(renamed)("other.example", SignatureType.ED25519, LOG.vkey.public_key)
 
     with pytest.raises(DocumentInvalid, match=r"Line 2: .*listed twice"):
         parse(f"witness a {renamed}\nwitness b {other}\nquorum a\n")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from databund.errors import ProofInvalid
-from databund.tlog.checkpoints import read_unverified
+from databund.errors import CheckpointInvalid, ProofInvalid
+from databund.sdk.log_keys import verifier
+from databund.tlog.checkpoints import open_checkpoint, read_unverified
 from databund.tlog.merkle import verify_consistency, verify_inclusion
-from databund.tlog.notes import VerifierKey, ed25519_verifier, open_note, parse_note
+from databund.tlog.notes import SignatureType, VerifierKey, ed25519_verifier, open_note, parse_note
 from databund.tlog.witnessing import AddCheckpoint, format_cosignatures, parse_cosignatures
 from tests.unit.tlog_keys import verify_ed25519
 
@@ -65,6 +66,18 @@ def test_note_of_the_go_package_opens() -> None:
 
     assert note.text.startswith("If you think cryptography is the answer")
     assert parse_note(data).to_bytes() == data
+
+
+def test_ml_dsa_checkpoint_of_torchwood_opens() -> None:
+    """A checkpoint that another implementation signed by ML-DSA-44 opens with the verifier key it wrote."""
+    data = (NOTE_VECTORS / "ml-dsa-44-log.note").read_bytes()
+    key = VerifierKey.parse((NOTE_VECTORS / "ml-dsa-44-log.vkey").read_text(encoding="utf-8").rstrip("\n"))
+
+    opened = open_checkpoint(data, origin="example.com/mldsa-log", log=[verifier(key)])
+
+    assert (opened.checkpoint.size, key.signature_type) == (1, SignatureType.ML_DSA_44)
+    with pytest.raises(CheckpointInvalid):
+        open_checkpoint(data.replace(b"\n1\n", b"\n2\n"), origin="example.com/mldsa-log", log=[verifier(key)])
 
 
 def test_example_of_signed_note_opens() -> None:

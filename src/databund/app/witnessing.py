@@ -23,7 +23,7 @@ from databund.errors import (
 )
 from databund.ports import Heads
 from databund.tlog.checkpoints import Checkpoint, verify_advance
-from databund.tlog.cosignatures import MAX_NAME_BYTES, Cosignature, cosignature_signer
+from databund.tlog.cosignatures import MAX_NAME_BYTES, Cosignature, check_covered, cosignature_signer
 from databund.tlog.merkle import EMPTY_ROOT
 from databund.tlog.notes import Note, Signature, Verifier, VerifierKey, open_note, parse_note
 from databund.tlog.witnessing import SIZE_MEDIA_TYPE, AddCheckpoint, format_cosignatures, format_size
@@ -125,6 +125,7 @@ class Witness:
             return _refusal(404, "This witness does not know the log.")
         try:
             signatures = open_note(request.checkpoint, self._logs[origin]).verified
+            check_covered(text.split("\n")[3:], signatures)
         except CheckpointInvalid as error:
             return _refusal(403, error.what)
         try:

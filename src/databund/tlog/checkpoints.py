@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from databund.errors import CheckpointInvalid, LogForked, ProofInvalid
 from databund.tlog._canonical import base64_bytes, base64_text, decimal
-from databund.tlog.cosignatures import Cosignature
+from databund.tlog.cosignatures import Cosignature, check_covered
 from databund.tlog.merkle import EMPTY_ROOT, HASH_BYTES, MAX_SIZE, verify_consistency
 from databund.tlog.notes import MAX_NOTE_BYTES, check_text, open_note, parse_note, sign_note
 
@@ -126,6 +126,7 @@ def open_checkpoint(
     log_signatures = tuple(line for line in opened.verified if (line.name, line.key_id) in log_keys)
     if not log_signatures:
         raise CheckpointInvalid(f"The log {origin} did not sign its checkpoint.", fix=_FETCH_AGAIN)
+    check_covered(checkpoint.extensions, log_signatures)
     # A log that signs by ML-DSA-44 may be listed as a witness of its own; its one signature counts as both.
     cosigned = tuple(line for line in opened.verified if (line.name, line.key_id) in witness_keys)
     if policy is not None:

@@ -16,13 +16,14 @@ from databund.tlog.merkle import HASH_BYTES, MAX_SIZE
 from databund.tlog.notes import Signature, SignatureType, Signer, Verifier, VerifierKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "COSIGNATURE_TYPES",
     "MAX_NAME_BYTES",
     "MAX_TIMESTAMP_S",
     "Cosignature",
+    "check_covered",
     "cosignature_signer",
     "cosignature_verifier",
     "cosigned_message",
@@ -89,6 +90,19 @@ def cosigned_message(key: VerifierKey, text: bytes, *, timestamp_s: int) -> byte
             root,
         )
     )
+
+
+def check_covered(extensions: Iterable[str], signatures: Iterable[Signature]) -> None:
+    """Check that one of these verified signatures of a checkpoint covers its extension lines.
+
+    ML-DSA-44 signs origin, size and root only: anybody can add extension lines to a checkpoint that has no other
+    signature. Raises CheckpointInvalid for such a one.
+    """
+    uncovered = _TIMESTAMP_BYTES + _SIGNATURE_BYTES[SignatureType.ML_DSA_44]
+    if any(extensions) and all(len(signature.value) == uncovered for signature in signatures):
+        raise CheckpointInvalid(
+            "The checkpoint has extension lines that its log did not sign.", fix="Fetch it again, without them."
+        )
 
 
 def cosignature_verifier(key: VerifierKey, verify: Callable[[bytes, bytes, bytes], None]) -> Verifier:

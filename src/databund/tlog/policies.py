@@ -15,7 +15,7 @@ from typing import Final
 from databund.errors import CheckpointInvalid, DocumentInvalid, KeyInvalid
 from databund.tlog._canonical import decimal
 from databund.tlog.cosignatures import COSIGNATURE_TYPES
-from databund.tlog.notes import Signature, Verifier, VerifierKey
+from databund.tlog.notes import Signature, SignatureType, Verifier, VerifierKey
 
 __all__ = [
     "MAX_GROUPS",
@@ -175,6 +175,8 @@ class _Draft:
 
     def _add_log(self, vkey: str, url: str | None) -> None:
         key = VerifierKey.parse(vkey)
+        if key.signature_type is SignatureType.COSIGNATURE_V1:
+            raise _invalid(f"the key {key.name}+{key.key_id:08x} is a witness's and not a log's (0x01 or 0x06)")
         _check_new(key, self._logs, most=MAX_LOGS)
         self._logs.append(KnownLog(key, url, self._verifier(key)))
 
