@@ -21,7 +21,7 @@ from databund.core.offers import Domain, Offer, SignedOffer
 from databund.core.policies import Action, Facts, Request, evaluate, usage_policy
 from databund.core.terms import party_of, target_of
 from databund.crypto.identities import Identity
-from databund.errors import CheckpointInvalid, DatabundError, DocumentInvalid, FileUnusable, ProofInvalid
+from databund.errors import CheckpointInvalid, DatabundError, DocumentInvalid, FileUnusable, LogForked, ProofInvalid
 from databund.sdk import audit
 from databund.tlog.checkpoints import Checkpoint, sign_checkpoint
 from databund.tlog.merkle import leaf_hash
@@ -337,3 +337,74 @@ def test_no_truncation_of_a_bundle_verifies(log: Log, tmp_path: Path) -> None:
         cut.write_bytes(whole[:length])
         with pytest.raises(DatabundError):
             audit.verify(cut, key=str(KEY))
+
+
+def _anchored(log: Log, size: int, root: bytes) -> None:
+    log.add(
+        EventKind.ANCHORED,
+        size=size,
+        root="0x" + root.hex(),
+        chain_transaction=CHAIN_TRANSACTION,
+        block=9,
+        block_hash="0x" + "44" * 32,
+    )
+
+
+def test_an_anchor_of_the_log_is_counted(log: Log, tmp_path: Path) -> None:
+    """An anchor whose root is the tree's at its size is one that the chain can be asked for."""
+    entries = [event.entry() for event in log.events[:3]]
+    _anchored(log, 3, TreeEdge().append(map(leaf_hash, entries)).edge.root())
+
+    assert audit.verify(log.write(tmp_path / "b.zip"), key=str(KEY)).anchored == 1
+
+
+@pytest.mark.parametrize("size", [0, 3, 100])
+def test_an_anchor_of_another_tree_is_refused(log: Log, tmp_path: Path, size: int) -> None:
+    """The operator cannot claim an anchor that this log does not have."""
+    _anchored(log, size, bytes(32))
+
+    _fails(log.write(tmp_path / "b.zip"), LogForked, "anchored")
+
+
+def test_an_order_that_the_chain_had_after_all_is_licensed(log: Log, tmp_path: Path) -> None:
+    """A sale that seemed refused and is found on the chain later becomes a license."""
+    refused = Event(EventKind.REFUSED, 1, "", {"order": ORDER, "offer": "", "reason": "lost"})
+    log.events.insert(3, refused)
+
+    assert audit.verify(log.write(tmp_path / "b.zip"), key=str(KEY)).orders == {ORDER: "delivered"}
+
+
+def test_a_clock_that_jumped_back_is_noted(log: Log, tmp_path: Path) -> None:
+    """Entries dated before the one above them are counted, and are no error."""
+    log.events[2:] = [msgspec.structs.replace(event, at=0) for event in log.events[2:]]
+
+    assert audit.verify(log.write(tmp_path / "b.zip"), key=str(KEY)).set_back == 1
+
+
+def test_a_destroyed_key_and_an_observed_license_are_events(log: Log, tmp_path: Path) -> None:
+    """Kinds that belong to no order of this node are counted like any other."""
+    log.add(EventKind.DESTROYED, attachment="0x" + "55" * 32, reason="consent_withdrawn")
+    observed = {"units": 1, "price": "5", "chain_transaction": CHAIN_TRANSACTION, "block": 3, "expiry": None}
+    log.add(EventKind.OBSERVED, order="0x" + "66" * 32, offer="0x" + "77" * 32, buyer=str(BUYER.address), **observed)
+
+    kinds = audit.verify(log.write(tmp_path / "b.zip"), key=str(KEY)).kinds
+    assert (kinds["key.destroyed"], kinds["license.observed"]) == (1, 1)
+
+
+def test_a_folder_verifies_like_the_file(log: Log, tmp_path: Path) -> None:
+    """Unpacked, the export is the same log, whatever else the web server's folder holds."""
+    with zipfile.ZipFile(log.write(tmp_path / "b.zip")) as bundle:
+        bundle.extractall(tmp_path / "public")
+    (tmp_path / "public" / "index.html").write_text("hello")
+
+    assert audit.verify(tmp_path / "public", key=str(KEY)) == audit.verify(tmp_path / "b.zip", key=str(KEY))
+
+
+@pytest.mark.parametrize("member", ["log.vkey", "checkpoint", "tile/0/000.p/6", "tile/entries/000.p/6"])
+def test_a_folder_without_a_part_is_refused(log: Log, tmp_path: Path, member: str) -> None:
+    """What is missing in the folder is named."""
+    with zipfile.ZipFile(log.write(tmp_path / "b.zip")) as bundle:
+        bundle.extractall(tmp_path / "public")
+    (tmp_path / "public" / member).unlink()
+
+    _fails(tmp_path / "public", ProofInvalid, member)
