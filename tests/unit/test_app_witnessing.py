@@ -265,6 +265,25 @@ def test_racing_requests_are_compared_again() -> None:
     assert sizes(made.add_checkpoint(request(5, log_of(10)))) == (409, "text/x.tlog.size", b"20\n")
 
 
+def test_head_that_moves_after_it_was_read_is_never_rolled_back() -> None:
+    """What is replaced is what was compared with: a head that moved on between the two stays."""
+
+    class Moving(MemoryHeads):
+        moved = False
+
+        def get(self, origin: str) -> bytes | None:
+            found = super().get(origin)
+            if not self.moved and found is not None:
+                self.moved = True
+                assert witness(heads=self).add_checkpoint(request(5, log_of(20))).status == 200
+            return found
+
+    made = witness(heads=Moving())
+    made.add_checkpoint(request(0, log_of(5)))
+
+    assert sizes(made.add_checkpoint(request(5, log_of(10)))) == (409, "text/x.tlog.size", b"20\n")
+
+
 def test_endless_race_is_given_up() -> None:
     """A store that moves on every time is an unavailable one."""
 
