@@ -32,19 +32,12 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     """The archive of these members. Raises `DocumentInvalid` for a name, or for sizes, that it cannot carry."""
     if len(members) > MAX_MEMBERS or sum(map(len, members.values())) > MAX_ARCHIVE_BYTES:
         raise DocumentInvalid("The archive would be too large.", fix="Put less into it.")
-    body, directory, offset = [], [], 0
+    body = []
     for name, content in sorted(members.items()):
         if len(name) > 255 or not _NAME.fullmatch(name):
             raise DocumentInvalid(f"{name[:80]!r} cannot name a member.", fix="Use plain ASCII names.")
-        raw, size = name.encode("ascii"), len(content)
-        facts = (_VERSION, 0, 0, 0, _DATE, crc32(content), size, size, len(raw), 0)
-        local = _LOCAL.pack(_LOCAL_MARK, *facts) + raw
-        directory.append(_CENTRAL.pack(b"PK\x01\x02", _VERSION, *facts, 0, 0, 0, 0, offset) + raw)
-        body += [local, content]
-        offset += len(local) + size
-    index = b"".join(directory)
-    end = _END.pack(b"PK\x05\x06", 0, 0, len(directory), len(directory), len(index), offset, 0)
-    return b"".join([*body, index, end])
+        body += [_local(name, content, crc32(content)), content]
+    return b"".join([*body, _directory(members)])
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
@@ -52,24 +45,40 @@ def unpack(data: bytes) -> dict[str, bytes]:
     if len(data) > MAX_ARCHIVE_BYTES:
         raise _altered("it is too large")
     members: dict[str, bytes] = {}
-    at = 0
+    at, before = 0, ""
     while data[at : at + 4] == _LOCAL_MARK:
-        if at + _LOCAL.size > len(data) or len(members) >= MAX_MEMBERS:
+        if at + _LOCAL.size > len(data) or len(members) == MAX_MEMBERS:
             raise _altered("it ends early or never")
-        *_, checksum, _, size, name_size, _ = _LOCAL.unpack_from(data, at)
+        *_, size, name_size, _ = _LOCAL.unpack_from(data, at)
         start = at + _LOCAL.size + name_size
         name, content = data[at + _LOCAL.size : start].decode("latin-1"), data[start : start + size]
-        if crc32(content) != checksum:
-            raise _altered(f"the content of {name[:80]!r} does not have its checksum")
+        if not before < name or len(name) > 255 or not _NAME.fullmatch(name):
+            raise _altered("a member has a strange name or place")
+        if data[at:start] != _local(name, content, crc32(content)):
+            raise _altered(f"the content of {name} does not have its checksum")
         members[name] = content
-        at = start + size
-    try:
-        again = pack(members)
-    except DocumentInvalid as error:
-        raise _altered("a member has a strange name") from error
-    if again != data:
-        raise _altered("its bytes are not those that its members have")
+        at, before = start + size, name
+    if data[at:] != _directory(members):
+        raise _altered("its directory is not that of its members")
     return members
+
+
+def _local(name: str, content: bytes, checksum: int) -> bytes:
+    """What stands before the content of a member."""
+    raw, size = name.encode("ascii"), len(content)
+    return _LOCAL.pack(_LOCAL_MARK, _VERSION, 0, 0, 0, _DATE, checksum, size, size, len(raw), 0) + raw
+
+
+def _directory(members: Mapping[str, bytes]) -> bytes:
+    """What stands after the members: one line for each, and where it all begins."""
+    lines, offset = [], 0
+    for name, content in sorted(members.items()):
+        raw, size = name.encode("ascii"), len(content)
+        facts = (_VERSION, 0, 0, 0, _DATE, crc32(content), size, size, len(raw), 0)
+        lines.append(_CENTRAL.pack(b"PK\x01\x02", _VERSION, *facts, 0, 0, 0, 0, offset) + raw)
+        offset += _LOCAL.size + len(raw) + size
+    index, count = b"".join(lines), len(lines)
+    return index + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(index), offset, 0)
 
 
 def _altered(why: str) -> ProofInvalid:

@@ -67,7 +67,8 @@ def parse(data: bytes) -> JsonValue:
         raise _invalid(f"The document is not JSON: {error.msg} at character {error.pos}.") from error
     except RecursionError as error:
         raise _too_deep() from error
-    _check(value, MAX_DEPTH)
+    if not text.isascii() or "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        _check(value, MAX_DEPTH)  # else it holds nothing that could be refused
     return value
 
 

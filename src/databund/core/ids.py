@@ -16,7 +16,7 @@ from databund.errors import IdentifierInvalid
 __all__ = ["Address", "Bytes32", "ContentRoot", "DatasetId", "DeliveryId", "Hex", "OfferId", "OrderId", "keccak256"]
 
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
-_HEX = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_HEX = re.compile(r"0x[0-9a-fA-F]*")
 _HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")
 T = TypeVar("T", bound="Bytes32")
 
@@ -178,7 +178,7 @@ class Hex(bytes):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``0x…`` of up to 64 KiB. Raises `IdentifierInvalid`."""
-        if len(text) > 2**17 or not _HEX.fullmatch(text):
+        if len(text) > 2**17 or len(text) % 2 or not _HEX.fullmatch(text):
             raise IdentifierInvalid(f"{text[:80]!r} is not hexadecimal.", fix="Write 0x and pairs of digits.")
         return cls.fromhex(text[2:])
 

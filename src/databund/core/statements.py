@@ -41,16 +41,15 @@ Verify = Callable[[bytes, bytes], None]
 
 def statement(files: Mapping[str, bytes], *, predicate_type: str, predicate: Mapping[str, Any]) -> bytes:
     """The statement (RFC 8785 bytes) that says ``predicate`` about these files, each named with its SHA-256."""
-    subjects: list[canonical.JsonValue] = [
-        {"name": name, "digest": {"sha256": sha256(content).hexdigest()}} for name, content in sorted(files.items())
-    ]
-    document: dict[str, canonical.JsonValue] = {
-        "_type": STATEMENT_TYPE,
-        "subject": subjects,
-        "predicateType": predicate_type,
-        "predicate": dict(predicate),
-    }
-    return canonical.canonicalize(document)
+    subjects = ",".join(
+        f'{{"digest":{{"sha256":"{sha256(content).hexdigest()}"}},"name":{_quoted(name)}}}'
+        for name, content in sorted(files.items())
+    )
+    told = canonical.canonicalize(predicate).decode()
+    return (  # canonical as it stands: the names are in their order, and each file is a short one
+        f'{{"_type":"{STATEMENT_TYPE}","predicate":{told},"predicateType":{_quoted(predicate_type)},'
+        f'"subject":[{subjects}]}}'
+    ).encode()
 
 
 def check_subjects(payload: bytes, files: Mapping[str, bytes], *, predicate_type: str) -> dict[str, Any]:
@@ -125,6 +124,10 @@ def _envelope(payload: bytes, key_id: str, signature: bytes) -> dict[str, Any]:
         "payloadType": PAYLOAD_TYPE,
         "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
     }
+
+
+def _quoted(text: str) -> str:
+    return canonical.canonicalize(text).decode()
 
 
 def _signature(data: bytes) -> bytes:

@@ -53,9 +53,11 @@ def decode(data: bytes) -> Any:
 
 def _head(major: int, argument: int) -> bytes:
     if argument < 24:
-        return bytes([major << 5 | argument])
-    code = next(code for code, width in _ARGUMENT.items() if argument < 1 << 8 * width)
-    return bytes([major << 5 | code]) + argument.to_bytes(_ARGUMENT[code])
+        return bytes((major << 5 | argument,))
+    if argument < 1 << 8:
+        return bytes((major << 5 | 24, argument))
+    code = 25 if argument < 1 << 16 else 26 if argument < 1 << 32 else 27
+    return bytes((major << 5 | code,)) + argument.to_bytes(_ARGUMENT[code])
 
 
 def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
