@@ -21,9 +21,10 @@ HOUR_S = 3600
 
 @pytest.fixture
 def market() -> Marketplace:
-    """A market whose log has entries."""
+    """A market whose log has entries, the first of them a period ago."""
     market = Marketplace()
     market.listed()
+    market.now += HOUR_S
     return market
 
 
@@ -91,6 +92,16 @@ def test_an_empty_log_is_not_anchored() -> None:
     assert Marketplace().anchoring.step() == 0
 
 
+def test_the_first_anchor_waits_for_a_period_too() -> None:
+    """The first period begins with the first entry."""
+    market = Marketplace()
+    market.listed()
+    market.now += HOUR_S - 1
+    assert market.anchoring.step() == 0
+    market.now += 1
+    assert market.anchoring.step() == 1
+
+
 def test_an_anchor_that_costs_too_much_waits(market: Marketplace) -> None:
     """Above the most it may cost nothing is sent, and the status says why; when it is cheaper it is sent."""
     market.memory_relayer.gas_price = 101
@@ -142,6 +153,7 @@ def test_an_interrupted_anchor_heals(*, after: bool, resumed: bool) -> None:
     for at in count(1):
         market = Marketplace()
         market.listed()
+        market.now += HOUR_S
         interruption = Interruption(at, after=after)
         market.wire(interruption)
         try:
@@ -186,6 +198,7 @@ def test_another_history_is_refused(market: Marketplace) -> None:
         grow(market)
     with pytest.raises(LogForked, match="there"):
         market.anchoring.check()
+    market.now += HOUR_S
     with pytest.raises(LogForked):
         market.anchoring.step()
 

@@ -90,8 +90,11 @@ class Anchoring:
         """Sign and store the next anchor; None when it is not yet time, nothing is new, or it is too dear."""
         now = self.clock()
         with self.database.read() as tables:
-            newest, note = tables.anchors.newest(), tables.log.checkpoint()
-            if note is None or (newest is not None and 0 <= now - newest.at < self.period_s):
+            newest, note = tables.anchors.newest(), self.auditor.published(tables.log)
+            if note is None:
+                return None
+            last = Event.read(tables.log.entries(0, 1)[0]).at if newest is None else newest.at
+            if 0 <= now - last < self.period_s:
                 return None
             head = read_unverified(note)
             if newest is not None and _is_done(tables, newest) and not _grew(tables.log, newest.size, head.size):
