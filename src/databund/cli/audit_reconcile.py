@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reconcile"]
 
-_SECOND_LOOK_S = 3.0
+_SECOND_LOOK_S = 20.0  # a node looks at the chain every 15 s
 
 
 def reconcile(
@@ -48,7 +48,7 @@ def reconcile(
     Every sale, withdrawal and anchor that the chain recorded needs its entry, and every entry that names a chain
     transaction needs what it says to be on the chain: same order, offer, units, price, payments, block and expiry. The
     log is verified first. What is newer than the last final block is pending, and no gap. A copy is compared up to the
-    last block that it names.
+    last block that it names. A gap that a running node closes by itself is looked at again after 20 s.
     """
     from databund.bootstrap import open_chain_events
 
@@ -63,16 +63,17 @@ def reconcile(
 
 
 def _compared(log: VerifiedLog, events: ChainEvents, info: NodeInfo, progress: Progress | None) -> Comparison:
-    """Compare; of a running node twice when there are gaps, as it may be about to enter what just became final."""
+    """Compare; a running node may be about to enter what just became final, so such gaps are looked at twice."""
     import msgspec
 
     first = _once(log, events, info, progress)
-    if first.complete or log.refresh is None:
+    if log.refresh is None or not any(gap.kind.may_close for gap in first.gaps):
         return first
     time.sleep(_SECOND_LOOK_S)
     second = _once(log, events, info, progress)
     known = {_name(gap) for gap in first.gaps}
-    return msgspec.structs.replace(second, gaps=tuple(gap for gap in second.gaps if _name(gap) in known))
+    left = (gap for gap in second.gaps if not gap.kind.may_close or _name(gap) in known)
+    return msgspec.structs.replace(second, gaps=tuple(left))
 
 
 def _once(log: VerifiedLog, events: ChainEvents, info: NodeInfo, progress: Progress | None) -> Comparison:

@@ -61,6 +61,21 @@ class GapKind(StrEnum):
     ANCHOR_TOO_LARGE = "anchor.too_large"
     LISTED_ELSEWHERE = "offer.listed_elsewhere"
 
+    @property
+    def may_close(self) -> bool:
+        """Whether a running node closes such a gap by itself soon after it opens."""
+        return self in _MAY_CLOSE
+
+
+_MAY_CLOSE = {
+    GapKind.SALE_UNRECORDED,
+    GapKind.ORDER_UNFINISHED,
+    GapKind.ORDER_REFUSED,
+    GapKind.WITHDRAWAL_UNRECORDED,
+    GapKind.WITHDRAWAL_UNFOUNDED,
+    GapKind.ANCHOR_UNRECORDED,
+}
+
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """One gap: what it is in a sentence, where to look (entry index, chain transaction, order), and what to do next."""
@@ -175,6 +190,7 @@ class _Comparison:
     withdrawals: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     anchored: dict[str, AnchorRecorded] = field(default_factory=dict)
     anchors: dict[str, tuple[int, Mapping[str, Any]]] = field(default_factory=dict)
+    false_anchors: set[str] = field(default_factory=set)
     named: int = 0
     at: int = -1
     _gaps: list[Gap] = field(default_factory=list)
@@ -408,6 +424,7 @@ class _Comparison:
             if self.facts.complete_to is None:
                 self.tally.pending += 1
                 return
+            self.false_anchors.add(name)
             self._gap(
                 GapKind.ANCHOR_TOO_LARGE,
                 f"The chain has an anchor of {event.size} entries; this log has {self.facts.size}.",
@@ -415,6 +432,7 @@ class _Comparison:
                 chain_transaction=name,
             )
         elif (root := self.facts.root_at(event.size)) != event.root:
+            self.false_anchors.add(name)
             self._gap(
                 GapKind.ANCHOR_ROOT,
                 f"The chain has the root {event.root.hex()} anchored for {event.size} entries; this log's is "
@@ -640,7 +658,7 @@ class _Comparison:
 
     def _finish_anchors(self, limit: int) -> None:
         for name, event in self.anchored.items():
-            if self._is_due(event.place, limit):
+            if name not in self.false_anchors and self._is_due(event.place, limit):
                 self._gap(
                     GapKind.ANCHOR_UNRECORDED,
                     f"The chain has an anchor of {event.size} entries in block {event.place.block}, which the log does "

@@ -18,7 +18,7 @@ from databund.ports import Block, ChainEvents
 from databund.sdk.mirror import read_range
 from databund.tlog.checkpoints import Checkpoint
 from databund.tlog.sources import LogSource
-from databund.tlog.tiles import Prover
+from databund.tlog.tiles import Prover, tile_width
 
 __all__ = ["Comparison", "compare"]
 
@@ -65,7 +65,8 @@ def compare(
     it is, so it must know everything up to the last block that it names itself. Raises `DocumentInvalid` for an entry
     that is none of ours, `ChainUnavailable`, `NotFound`.
     """
-    prover = Prover(source.tile)
+    # A copy has the tiles of its own size; those of a smaller tree are cut from them.
+    prover = Prover(lambda level, at, _: source.tile(level, at, tile_width(level, at, size=checkpoint.size)))
     tally = Tally()
     facts = Facts(
         domain=info.domain,
