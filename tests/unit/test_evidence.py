@@ -5,7 +5,9 @@ Every refusal is asked of both verifiers: ours, and the one file that is shipped
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -458,3 +460,17 @@ def test_a_log_proof_stays_small() -> None:
 
     assert len(proof.to_bytes()) <= 1_500
     assert len(receipt.to_bytes()) <= 900
+
+
+# --- the shipped file itself ---
+
+
+def test_the_shipped_file_needs_little() -> None:
+    """It is Python 3.9, imports the standard library and cryptography only, and can be read in one sitting."""
+    tree = ast.parse(standalone_verifier(), feature_version=(3, 9))
+
+    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+    assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"cryptography"}
+    assert len(standalone_verifier().splitlines()) < 650
