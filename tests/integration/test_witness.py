@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -214,7 +213,6 @@ def test_keys_stay_and_are_shown(tmp_path: Path) -> None:
     with witness_process(home, *WATCHED) as first:
         code, printed = answer(command(home, "show"))
         assert (code, printed["vkeys"]) == (Exit.OK, [str(key) for key in first.vkeys])
-        first.process.send_signal(signal.SIGTERM)
     with witness_process(home, *WATCHED) as second:
         assert second.vkeys == first.vkeys
 
