@@ -18,11 +18,11 @@ from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
 from databund.core.ids import Address, Bytes32, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
 from databund.core.licenses import License
+from databund.core.log_status import Anchor
 from databund.core.offers import Domain, SignedOffer
 from databund.core.orders import Order, OrderState, Purchase
 
 __all__ = [
-    "Anchor",
     "Anchors",
     "Attachments",
     "Block",
@@ -348,15 +348,6 @@ class CosignedCheckpoints(Protocol):
 
     def all(self) -> Iterator[bytes]:
         """Those that are kept, smallest first."""
-
-
-class Anchor(msgspec.Struct, frozen=True):
-    """A tree head on its way to the chain. ``root`` is 32 bytes; ``chain_transaction`` the hash of what carries it."""
-
-    size: int
-    root: bytes
-    chain_transaction: str
-    at: int
 
 
 class Anchors(Protocol):

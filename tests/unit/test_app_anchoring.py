@@ -7,8 +7,8 @@ import pytest
 
 from databund.core.events import Event, EventKind
 from databund.core.ids import Address
+from databund.core.log_status import Anchor
 from databund.errors import LogForked, Unavailable
-from databund.ports import Anchor
 from databund.testing.faults import Interruption
 from databund.testing.memory_database import MemoryDatabase
 from databund.testing.memory_heads import MemoryHeads

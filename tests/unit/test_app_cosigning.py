@@ -10,8 +10,9 @@ from hashlib import sha256
 
 import pytest
 
-from databund.app.cosigning import Cosigning, WitnessStatus
+from databund.app.cosigning import Cosigning
 from databund.app.witnessing import Witness
+from databund.core.log_status import WitnessStatus
 from databund.errors import DatabundError, LogForked, NodeUnreachable, NotFound
 from databund.sdk.log_keys import verifier
 from databund.testing.memory_heads import MemoryHeads

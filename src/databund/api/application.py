@@ -39,6 +39,7 @@ from databund.app.node import Node
 from databund.core import documents
 from databund.core.amounts import Amount
 from databund.core.ids import Address, Bytes32, ContentRoot, Hex
+from databund.core.log_status import LogStatus
 from databund.core.messages import Challenge, ChallengeRequest, NodeInfo, SignInRequest, Token
 from databund.errors import DatabundError, NotFound, SignInRequired
 from databund.ports import Tables
@@ -95,6 +96,7 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
         download,
         checkpoint,
         newest_checkpoint,
+        log_status,
         tile,
         DatasetRoutes,
         OfferRoutes,
@@ -208,6 +210,12 @@ def newest_checkpoint(node: TheNode) -> Response[bytes]:
     """The newest signed checkpoint, which the witnesses may not have seen yet."""
     with node.database.read() as tables:
         return _note(node.auditor.published(tables.log))
+
+
+@get("/log/status", sync_to_thread=True, summary="How the log stands: witnesses and anchors", tags=["log"])
+def log_status(node: TheNode) -> Response[LogStatus]:
+    """Size and root, who cosigned up to where, and where the log is anchored on the chain."""
+    return Response(node.log_status(), headers=_BRIEF)
 
 
 @get("/log/tile/{place:path}", sync_to_thread=True, summary="A tile or an entry bundle", tags=["log"])

@@ -9,31 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from databund.app.auditing import Auditor
 from databund.app.relaying import Relaying
 from databund.core.events import Event, EventKind
+from databund.core.ids import Hex
+from databund.core.log_status import Anchor, AnchoringStatus
 from databund.errors import LogForked
-from databund.ports import Anchor, ChainOutcome, Database, Ledger, Log, Tables
+from databund.ports import ChainOutcome, Database, Ledger, Log, Tables
 from databund.tlog.checkpoints import read_unverified
 from databund.tlog.tiles import Prover
 
-__all__ = ["Anchoring", "AnchoringStatus"]
+__all__ = ["Anchoring"]
 
 _FEW = 64
-
-
-class AnchoringStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far anchoring is.
-
-    ``newest`` is the last anchor that was signed, ``on_chain`` whether it is final there. ``deferred`` says why the
-    next one is not sent although it is time.
-    """
-
-    newest: Anchor | None
-    on_chain: bool
-    deferred: str | None
 
 
 @dataclass
@@ -107,7 +95,7 @@ class Anchoring:
         included = self.relaying.included()
         with self.database.write() as tables:
             sent = self.relaying.store(tables, call, included=included)
-            anchor = Anchor(head.size, head.root, sent.hash, now)
+            anchor = Anchor(head.size, Hex(head.root), sent.hash, now)
             tables.anchors.add(anchor)
         self._deferred = None
         return anchor

@@ -75,6 +75,11 @@ class Auditor:
         """Sign nothing any more: somebody saw a longer log under this key. Every later append raises ``reason``."""
         self._halted = self._halted or reason
 
+    @property
+    def halted(self) -> DatabundError | None:
+        """Why nothing is signed any more."""
+        return self._halted
+
     def published(self, log: Log) -> bytes | None:
         """The newest checkpoint that may be shown, which is the head; None for an empty log.
 

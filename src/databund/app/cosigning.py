@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-import msgspec
 from structlog import get_logger
 
+from databund.core.log_status import CosigningStatus, WitnessStatus
 from databund.errors import (
     CheckpointInvalid,
     DatabundError,
@@ -32,32 +32,13 @@ from databund.tlog.policies import KnownWitness, WitnessPolicy
 from databund.tlog.tiles import Prover
 from databund.tlog.witnessing import AddCheckpoint, parse_cosignatures, parse_size
 
-__all__ = ["Cosigning", "CosigningStatus", "WitnessStatus"]
+__all__ = ["Cosigning"]
 
 REFRESH_S = 3600
 TIMEOUT_S = 10
 _SHOWN = 200
 _AHEAD_S = 86_400
 _LOOK = "Look at the witness, or ask its operator."
-
-
-class WitnessStatus(msgspec.Struct, frozen=True):
-    """How it stands with one witness: the size it cosigned last and when (POSIX seconds), and what went wrong since."""
-
-    name: str
-    url: str | None
-    size: int | None
-    at: int | None
-    error: str | None
-
-
-class CosigningStatus(msgspec.Struct, frozen=True):
-    """Up to which size, and when, the policy was met; every witness; and the proof of a fork, in words."""
-
-    size: int | None
-    at: int | None
-    witnesses: tuple[WitnessStatus, ...]
-    fork: str | None
 
 
 @dataclass

@@ -16,8 +16,11 @@ from databund.app.evidencing import Evidencing
 from databund.app.publishing import Publishing
 from databund.app.purchasing import Purchasing
 from databund.app.signing_in import SigningIn
+from databund.core.log_status import LogStatus
 from databund.core.messages import NodeInfo
+from databund.errors import NotFound
 from databund.ports import Database, Ledger, Objects
+from databund.tlog.checkpoints import read_unverified
 
 __all__ = ["Node"]
 
@@ -41,3 +44,20 @@ class Node:
     cosigning: Cosigning | None
     auditor: Auditor
     chores: Sequence[Chore]
+
+    def log_status(self) -> LogStatus:
+        """How the log stands. Raises `NotFound` while it is empty."""
+        with self.database.read() as tables:
+            note = self.auditor.published(tables.log)
+        if note is None:
+            raise NotFound("The log is empty.", fix="Register a dataset first.")
+        head, halted = read_unverified(note), self.auditor.halted
+        return LogStatus(
+            origin=self.info.origin,
+            log_key=self.info.log_key,
+            size=head.size,
+            root=head.root.hex(),
+            halted=None if halted is None else halted.what,
+            cosigning=None if self.cosigning is None else self.cosigning.status(),
+            anchoring=None if self.anchoring.period_s == 0 else self.anchoring.status(),
+        )

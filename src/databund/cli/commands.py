@@ -238,6 +238,12 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        ("audit", "status"),
+        "databund.cli.audit_status:status",
+        "Say how long the node's log is, who cosigned it, and where it is anchored.",
+        ("databund audit status",),
+    ),
+    Command(
         ("audit", "fsck"),
         "databund.cli.audit_fsck:fsck",
         "Read a stored log again, and find the first byte that is not what it was.",

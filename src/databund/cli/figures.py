@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from shutil import get_terminal_size
 
-__all__ = ["Heading", "fields", "moment", "plural", "printable", "short", "size", "table", "term"]
+__all__ = ["Heading", "elapsed", "fields", "moment", "plural", "printable", "short", "size", "table", "term"]
 
 _SHORT_DIGITS = 8
 _GAP = "  "
@@ -43,6 +43,14 @@ def term(duration_s: int) -> str:
         if duration_s % seconds == 0:
             return plural(duration_s // seconds, unit)
     return plural(duration_s, "second")
+
+
+def elapsed(duration_s: int) -> str:
+    """How long something is ago, in its largest unit: ``7 seconds``, ``3 hours``."""
+    for unit_s, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if duration_s >= unit_s:
+            return plural(duration_s // unit_s, unit)
+    return plural(max(0, duration_s), "second")
 
 
 def size(count: int) -> str:

@@ -22,6 +22,7 @@ from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
 from databund.core.evidence import Disclosure
 from databund.core.ids import Address, Bytes32, Commitment, DatasetId, Hex, OfferId, OrderId
+from databund.core.log_status import LogStatus
 from databund.core.messages import (
     Account,
     CreditRequest,
@@ -247,6 +248,10 @@ class Client:
         disclosed = self._connection.get(f"/attachments/{commitment}", Disclosure, signed_in=True)
         verify_commitment(commitment, disclosed.content, salt=disclosed.salt)
         return Disclosure(commitment, disclosed.salt, disclosed.content)
+
+    def log_status(self) -> LogStatus:
+        """What the node says of its log: size, witnesses, anchors. Nothing of it is proof."""
+        return self._connection.get("/log/status", LogStatus)
 
     def evidence(self, order_id: OrderId, *, disclose: bool = False) -> bytes:
         """The evidence of one of one's orders, a file for `databund.sdk.evidence.verify`.

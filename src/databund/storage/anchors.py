@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from sqlalchemy import Connection, insert, select, update
 
-from databund.ports import Anchor
+from databund.core.ids import Hex
+from databund.core.log_status import Anchor
 from databund.storage.tables import log_anchors as table
 
 __all__ = ["SqlAnchors"]
@@ -35,13 +35,17 @@ class SqlAnchors:
     def newest(self) -> Anchor | None:
         """The one of the largest size, whatever became of it."""
         row = self._connection.execute(_ANCHOR.order_by(table.c.size.desc(), table.c.at.desc()).limit(1)).first()
-        return None if row is None else Anchor(*row)
+        return None if row is None else _anchor(*row)
 
     def pending(self) -> Sequence[Anchor]:
         """Those not finished, smallest first."""
         rows = self._connection.execute(_ANCHOR.where(table.c.finished == 0).order_by(table.c.size, table.c.at))
-        return [Anchor(*row) for row in rows]
+        return [_anchor(*row) for row in rows]
 
     def finish(self, chain_transaction: str) -> None:
         """It is on the chain and in the log, or never will be."""
         self._connection.execute(update(table).where(table.c.chain_transaction == chain_transaction).values(finished=1))
+
+
+def _anchor(size: int, root: bytes, chain_transaction: str, at: int) -> Anchor:
+    return Anchor(size, Hex(root), chain_transaction, at)

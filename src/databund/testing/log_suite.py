@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from databund.core.attachments import Attachment
-from databund.core.ids import Commitment
+from databund.core.ids import Commitment, Hex
+from databund.core.log_status import Anchor
 from databund.errors import LogForked, NotFound, StoreUnavailable
-from databund.ports import Anchor, Block, Database
+from databund.ports import Block, Database
 from databund.testing import samples
 from databund.testing.database_fixture import THREADS, DatabaseFixture, at_once
 from databund.testing.plain_sealer import PlainSealer
@@ -166,7 +167,7 @@ class BesideTheLogSuite(DatabaseFixture):
 
     def test_anchors_wait_until_they_are_finished(self, database: Database) -> None:
         """Anchors are pending from small to large until they are finished; the newest is the largest."""
-        anchors = [Anchor(size, bytes(32), f"0x{size}", 7) for size in (5, 2, 8)]
+        anchors = [Anchor(size, Hex(bytes(32)), f"0x{size}", 7) for size in (5, 2, 8)]
         with database.write() as tables:
             assert (tables.anchors.newest(), tables.anchors.pending()) == (None, [])
             for anchor in anchors:

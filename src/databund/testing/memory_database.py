@@ -20,6 +20,7 @@ from databund.core.attachments import Attachment
 from databund.core.datasets import Dataset
 from databund.core.deliveries import Delivery
 from databund.core.ids import Address, Commitment, ContentRoot, DatasetId, DeliveryId, OfferId, OrderId
+from databund.core.log_status import Anchor
 from databund.core.orders import Order, OrderState
 from databund.errors import (
     AlreadyExists,
@@ -30,7 +31,7 @@ from databund.errors import (
     SignInRequired,
     StoreUnavailable,
 )
-from databund.ports import Anchor, Block, ChainOutcome, ChainTransaction, Listing, Release, Sealer
+from databund.ports import Block, ChainOutcome, ChainTransaction, Listing, Release, Sealer
 
 __all__ = ["MemoryDatabase", "MemoryTables"]
 
