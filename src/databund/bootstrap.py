@@ -188,7 +188,8 @@ def open_log(settings: Settings) -> Iterator[LogAtHome]:
             f"{home} is not the home of a node, or of one that an older databund ran last.",
             fix="Name its home with --home; start an older one once: databund serve",
         ) from error
-    head = open_heads(settings.heads or str(home / "heads")).get(key.name)
+    kept = settings.heads or (str(home / "heads") if (home / "heads").is_dir() else None)
+    head = None if kept is None else open_heads(kept).get(key.name)
     log = StoredLog.open(settings.database or f"sqlite:///{home / 'databund.db'}")
     try:
         yield LogAtHome(log, key, head)

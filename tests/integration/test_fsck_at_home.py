@@ -152,6 +152,23 @@ def test_an_older_database_is_not_changed(tmp_path: Path) -> None:
         StoredLog.open(f"sqlite:///{path}")
 
 
+def test_a_database_on_postgresql_is_checked(fresh_postgres_url: str) -> None:
+    """The other engine is read the same way."""
+    log = stored_logs.StoredLog.of(numbered(700))
+    places = [parse_path(place) for place in log.resources if place != "checkpoint"]
+    tiles = {(tile.level, tile.index): log.resources[tile.path] for tile in places if isinstance(tile, Tile)}
+    database = SqlDatabase.open(fresh_postgres_url, create=True)
+    with database.write() as tables:
+        tables.log.write(0, numbered(700), tiles=tiles, checkpoint=log.checkpoint())
+    database.close()
+
+    stored = StoredLog.open(fresh_postgres_url)
+    try:
+        assert (fsck(stored, checks()).size, list(stored.cosigned()), stored.anchors()) == (700, [], [])
+    finally:
+        stored.close()
+
+
 def test_a_running_node_is_checked(tmp_path: Path) -> None:
     """The command reads the home of a node that goes on working, and names the bad byte once there is one."""
     with node_in_process(tmp_path, operator=Identity.generate()) as node:
