@@ -139,9 +139,7 @@ def test_a_fork_is_an_alarm_with_evidence(watched: Watched, size: int) -> None:
 def test_a_split_view_is_a_fork(watched: Watched, tmp_path: Path) -> None:
     """Two servers show two histories under one key: who has seen one of them finds the other."""
     StoredLog.of(FORKED[:500]).write(tmp_path / "other")
-    rmtree(tmp_path / "state" / "unused", ignore_errors=True)
     with served(tmp_path / "other") as other:
-        (watched.state / "prefix").write_text(other)
         found = watched.alarm(url=other)
 
     assert (found["kind"], found["code"]) == ("fork", "log.forked")
@@ -238,7 +236,7 @@ def test_a_silent_log_is_an_alarm(watched: Watched) -> None:
     """A log that does not answer, after it did."""
     with served(watched.folder) as gone:
         pass
-    (watched.state / "prefix").write_text(gone)
+    (watched.state / "place").write_text(f"{watched.url}\n{gone}\n")
 
     code, seen = watched.look()
 

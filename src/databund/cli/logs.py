@@ -231,17 +231,18 @@ def log_key(url: str, given: str | None, folder: Path) -> tuple[VerifierKey, str
     from databund.sdk.mirror import KEY_FILE
     from databund.tlog.notes import VerifierKey
 
-    kept, prefix = folder / KEY_FILE, folder / "prefix"
-    if kept.exists() and prefix.exists():
-        known = given.strip() if given is not None else kept.read_text().strip()
-        return VerifierKey.parse(known), prefix.read_text().strip()
+    kept, place = folder / KEY_FILE, folder / "place"
+    asked, _, prefix = (place.read_text() if place.exists() else "").partition("\n")
+    if kept.exists() and asked == url:
+        return VerifierKey.parse((given or kept.read_text()).strip()), prefix.strip()
     log = find_log(url)
     try:
-        vkey, _ = _key(given, log.read, lambda: _node_key(log))
+        named = given or (kept.read_text() if kept.exists() else None)
+        vkey, _ = _key(named, log.read, lambda: _node_key(log))
     finally:
         log.close()
     folder.mkdir(parents=True, exist_ok=True)
-    prefix.write_text(log.url)
+    place.write_text(f"{url}\n{log.url}\n")
     return vkey, log.url
 
 
