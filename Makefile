@@ -6,7 +6,7 @@
 .PHONY: help demo test check format bench docs lock contracts artifacts venv dev clean
 
 PYTHON ?= python3
-BENCHMARKS ?= gas purchase seal delivery crash
+BENCHMARKS ?= gas purchase seal delivery log crash
 ARGS ?=
 
 BIN := .venv/bin

@@ -76,6 +76,20 @@ BENCHMARKS: dict[str, Benchmark] = {
             (Target("ratio_to_nginx", least=0.9),),
         ),
         Benchmark(
+            "log",
+            "durable, checkpointed log entries, proofs, verification and a full check, beside Tessera",
+            (
+                Target("durable_entries_s", least=10_000),
+                Target("p99_ms", most=100),
+                Target("single_writer_s", least=400),
+                Target("proof_us", most=60),
+                Target("verify_us", most=1500),
+                Target("fsck_entries_s", least=150_000),
+                Target("growth_ratio", most=1.3),
+                Target("bundle_bytes", most=1500, counted=True),
+            ),
+        ),
+        Benchmark(
             "crash",
             "trades whose node or client is killed at random moments",
             (Target("violations", most=0, counted=True),),

@@ -33,7 +33,7 @@ from databund.sdk.client import Client
 from databund.sdk.connection import Connection
 from databund.sdk.publication import Description, OfferTerms
 
-__all__ = ["Figures", "Parts", "run"]
+__all__ = ["Figures", "Parts", "listed", "run"]
 
 _PURCHASES, _QUICK_PURCHASES = 500, 100
 _WARM_UP = 5
@@ -71,7 +71,7 @@ def run(*, quick: bool) -> Figures:
     operator, buyers = Identity.generate(), [Identity.generate() for _ in range(2 * (count + _WARM_UP))]
     with workplace("purchase") as folder:
         with NodeProcess(folder / "operator", operator.reveal()) as node:
-            view, info = _listed(node.run(), folder)
+            view, info = listed(node.run(), folder)
         with open_node(settings_of(folder / "operator"), operator) as running:
             _credit(running.node, buyers)
         purchases = [OrderRequest(view.id, signed_purchase(view.signed, info.currency, buyer)) for buyer in buyers]
@@ -93,7 +93,7 @@ def run(*, quick: bool) -> Figures:
     )
 
 
-def _listed(url: str, folder: Path) -> tuple[OfferView, NodeInfo]:
+def listed(url: str, folder: Path) -> tuple[OfferView, NodeInfo]:
     """A dataset with an offer, published as anybody does it."""
     source = folder / "data.csv"
     source.write_text("name,value\n" + "".join(f"row {n},{n}\n" for n in range(1000)))
