@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from databund.app.attaching import Attaching
-from databund.app.evidencing import Evidencing, Signers
-from databund.chain.ledger import ChainLedger
-from databund.chain.receipts import prove_receipt
 from databund.core.archives import unpack
 from databund.core.orders import OrderState
-from databund.sdk.evidence import standalone_verifier, verify
-from databund.tlog.notes import VerifierKey
+from databund.sdk.evidence import verify
 from tests.nodes import ABOUT, NodeInProcess, node_in_process, table, terms
 
 PURPOSE = "research"
@@ -40,23 +35,8 @@ def evidence(node: NodeInProcess, tmp_path_factory: pytest.TempPathFactory) -> P
     buyer.download(offer.id, folder / "out", purpose=PURPOSE)
     buyer.certificate(order.id)
     file = folder / "evidence.zip"
-    file.write_bytes(evidencing(node).bundle(buyer.identity.address, order.id))
+    file.write_bytes(buyer.evidence(order.id))
     return file
-
-
-def evidencing(running: NodeInProcess) -> Evidencing:
-    """The use case over the node's own parts."""
-    node, chain = running.node, running.node.ledger
-    assert isinstance(chain, ChainLedger)
-    return Evidencing(
-        database=node.database,
-        attaching=Attaching(node.database, node.auditor, running.operator.address, lambda: 0),
-        key=VerifierKey.parse(node.info.log_key),
-        signers=Signers(running.operator.log_key, running.operator.statement_key),
-        operator=running.operator.address,
-        prove=lambda chain_transaction: prove_receipt(chain._connection, chain_transaction),
-        verifier=standalone_verifier(),
-    )
 
 
 def test_a_real_trade_is_proven(node: NodeInProcess, evidence: Path) -> None:

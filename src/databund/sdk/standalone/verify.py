@@ -9,9 +9,8 @@ with 1. Read it from top to bottom: each part checks one kind of evidence, and `
 
   ZIP        the file is, bit for bit, the one archive of its members
   KECCAK     the hash function of Ethereum, which Python's standard library does not have
-  CHAIN      block hash -> header -> receipt -> the recorded sale and payments (Ethereum Yellow Paper, appendices B, D)
-  LOG        signed checkpoints, inclusion proofs, cosignatures (c2sp.org/signed-note, tlog-proof, tlog-cosignature)
-  COSE       the same inclusion as a COSE receipt (RFC 9942)
+  CHAIN      block hash -> header -> receipt -> sale and payments (Ethereum Yellow Paper, appendices B and D)
+  LOG, COSE  signed checkpoints, inclusion proofs, cosignatures (c2sp.org/tlog-proof); the same as RFC 9942 receipts
   STATEMENT  digests of all members, signed (in-toto Statement v1, DSSE, Sigstore bundle v0.3)
   TRADE      what the entries tell, and that offer, certificate and attachments are the ones that they name
 """
@@ -40,8 +39,8 @@ class Wrong(Exception):
 
 
 # What Python raises when a part has another form than the code expects, or a signature does not fit.
-MALFORMED = (ArithmeticError, AttributeError, InvalidSignature, LookupError, RecursionError, StopIteration, TypeError)
-MALFORMED += (ValueError, struct.error)
+MALFORMED = (ArithmeticError, AttributeError, InvalidSignature, LookupError, RuntimeError, TypeError, ValueError)
+MALFORMED += (StopIteration, struct.error)
 
 
 def need(condition, why):
@@ -51,7 +50,7 @@ def need(condition, why):
 
 
 def sha256(data):
-    """SHA-256."""
+    """SHA-256, as bytes."""
     return hashlib.sha256(data).digest()
 
 
@@ -187,7 +186,7 @@ def rlp(data, at=0):
     return items, end
 
 
-def whole_rlp(data):
+def read_rlp(data):
     """The one RLP item that the bytes are."""
     item, end = rlp(data)
     need(end == len(data), "something follows an RLP item")
@@ -202,13 +201,13 @@ def trie_value(root, index, nodes):
     while True:
         if isinstance(node, bytes):
             need(nodes and keccak256(nodes[0]) == node, "a node of the receipt's trie is missing or another one")
-            node = whole_rlp(nodes.pop(0))
-        if len(node) == 17 and path:
+            node = read_rlp(nodes.pop(0))
+        if len(node) == 17:
+            if not path:
+                value = node[16]
+                break
             node, path = node[int(path[0], 16)], path[1:]
             continue
-        if len(node) == 17:
-            value = node[16]
-            break
         need(len(node) == 2 and node[0] and node[0][0] < 0x40, "a trie node has another form")
         need(node[0][0] & 0x10 or not node[0][0] & 0x0F, "a trie node has another form")
         part, is_leaf = node[0].hex()[1 if node[0][0] & 0x10 else 2 :], node[0][0] >= 0x20
@@ -225,10 +224,10 @@ def trie_value(root, index, nodes):
 def chain_says(document, order, exchange, currency):
     """The sale and the payments that a receipt records, with the block that holds it."""
     header = unhex(document["header"])
-    fields = whole_rlp(header)
+    fields = read_rlp(header)
     value = trie_value(fields[5], document["index"], [unhex(node) for node in document["nodes"]])
     need(value[0] < 0x80 or value[0] >= 0xC0, "the receipt has another form")
-    status, _, _, logs = whole_rlp(value[1:] if value[0] < 0x80 else value)
+    status, _, _, logs = read_rlp(value[1:] if value[0] < 0x80 else value)
     need(status == b"\1", "the chain transaction failed")
     received, sales = {}, []
     for emitter, topics, data in logs:
@@ -271,7 +270,7 @@ def open_checkpoint(note, log, witnesses):
     text, signed, seen = text + "\n", False, {}
     origin, size, root = text.split("\n")[:3]
     need(origin == log[0] and size == str(int(size)), "the checkpoint is of another log")
-    for line in lines.splitlines():
+    for line in lines.rstrip("\n").split("\n"):
         dash, name, material = line.split(" ")
         raw = unbase64(material)
         need(dash == "\u2014", "a signature line has another form")
@@ -282,7 +281,7 @@ def open_checkpoint(note, log, witnesses):
             if (name, raw[:4]) == witness[:2]:
                 at = int.from_bytes(raw[4:12], "big")
                 witness[2].verify(raw[12:], f"cosignature/v1\ntime {at}\n{text}".encode())
-                seen[raw[:4]] = at
+                seen[witness[:2]] = at
     need(signed, "the log did not sign the checkpoint")
     return int(size), unbase64(root), seen
 
@@ -306,8 +305,8 @@ def check_inclusion(entry, index, size, root, hashes):
 def check_proof(proof, entry, index, note, opened):
     """A tlog-proof, whose checkpoint was opened before; returns its hashes."""
     lines = proof[: -len(note)].decode("ascii").split("\n")
-    need(proof.endswith(note) and lines[:2] == ["c2sp.org/tlog-proof@v1", f"index {index}"], "a proof has another form")
-    need(lines[-2:] == ["", ""], "a proof has another form")
+    framed = [*lines[:2], *lines[-2:]] == ["c2sp.org/tlog-proof@v1", f"index {index}", "", ""]
+    need(framed and proof.endswith(note), "a proof has another form")
     hashes = [unbase64(line) for line in lines[2:-2]]
     check_inclusion(entry, index, opened[0], opened[1], hashes)
     return hashes
@@ -329,10 +328,9 @@ def cbor(item):
         return b"\xf6"
     if isinstance(item, int):
         return head(0, item) if item >= 0 else head(1, -1 - item)
-    if isinstance(item, bytes):
-        return head(2, len(item)) + item
-    if isinstance(item, str):
-        return head(3, len(item.encode())) + item.encode()
+    if isinstance(item, (bytes, str)):
+        raw = item.encode() if isinstance(item, str) else item
+        return head(3 if isinstance(item, str) else 2, len(raw)) + raw
     if isinstance(item, list):
         return head(4, len(item)) + b"".join(cbor(each) for each in item)
     pairs = sorted((cbor(name), cbor(value)) for name, value in item.items())
@@ -395,12 +393,10 @@ MOVES = {
     ("placed", "order.refused"): "refused",
     ("refused", "order.licensed"): "licensed",
     ("licensed", "order.delivered"): "delivered",
-    ("delivered", "order.delivered"): "delivered",
-    ("settled", "order.delivered"): "settled",
-    ("certified", "order.delivered"): "certified",
     ("delivered", "order.settled"): "settled",
     ("settled", "order.certified"): "certified",
 }
+MOVES.update({(state, "order.delivered"): state for state in ("delivered", "settled", "certified")})  # further uses
 
 
 def follow(events, order):
@@ -446,12 +442,14 @@ def offer_hash(offer):
     def word(value):
         return (int(value).to_bytes(32, "big")) if not str(value).startswith("0x") else unhex(value).rjust(32, b"\0")
 
-    splits = b"".join(
-        keccak256(keccak256(split) + word(s["account"]) + word(s["basis_points"])) for s in offer["splits"]
-    )
+    shares = [keccak256(split) + word(each["account"]) + word(each["basis_points"]) for each in offer["splits"]]
     names = "provider dataset content_root terms_hash currency unit_price duration_s uses supply requires escrow_s"
     words = [word(offer[name]) for name in (*names.split(), "transferable")]
-    words += [keccak256(splits), word(offer["valid_until"]), word(offer["salt"])]
+    words += [
+        keccak256(b"".join(keccak256(share) for share in shares)),
+        word(offer["valid_until"]),
+        word(offer["salt"]),
+    ]
     return "0x" + keccak256(keccak256(kind) + b"".join(words)).hex()
 
 
@@ -464,8 +462,8 @@ def check_documents(members, manifest, events, signed, offer_id):
     need(domain == {"chain_id": manifest["chain_id"], "exchange": manifest["exchange"]}, "the offer is for elsewhere")
     need(sha256(policy) == unhex(offer["terms_hash"]), "the policy is not the one of the offer")
     need(f"urn:databund:dataset:{offer['dataset']}:{dataset}".encode() in policy, "the policy is for another dataset")
-    licensed, settled, certified = (only.get(k) for k in ("order.licensed", "order.settled", "order.certified"))
-    licensed = licensed or only.get("license.observed")
+    settled, certified = only.get("order.settled"), only.get("order.certified")
+    licensed = only.get("order.licensed") or only.get("license.observed")
     need(("chain.json" in members) == bool(licensed), "the chain's receipt and its entry do not come together")
     for name in ("certificate.json", "agreement.json"):
         need((name in members) == bool(certified), f"{name} and the entry that certifies do not come together")
@@ -481,12 +479,9 @@ def check_documents(members, manifest, events, signed, offer_id):
         need(settled["payments"] == sale["payments"], "the chain shows other payments than the entries")
     if certified:
         certificate, agreement = members["certificate.json"], members["agreement.json"]
-        expected = {name: sale[name] for name in sale}
-        expected.update(
-            order=manifest["order"], chain_id=manifest["chain_id"], exchange=manifest["exchange"],
-            currency=offer["currency"], agreement="0x" + sha256(agreement).hex(),
-            chain_transaction=licensed["chain_transaction"],
-        )  # fmt: skip
+        terms = {"currency": offer["currency"], "agreement": "0x" + sha256(agreement).hex()}
+        expected = {name: manifest[name] for name in ("order", "chain_id", "exchange")}
+        expected.update(sale, **terms, chain_transaction=licensed["chain_transaction"])
         need(certificate == canonical(expected), "the certificate says something else than chain and offer")
         need(sha256(certificate).hex() == certified["certificate"], "the certificate is not the one of the entry")
         need(sha256(agreement).hex() == certified["agreement"], "the agreement is not the one of the entry")
