@@ -81,12 +81,15 @@ class Auditor:
         return self._halted
 
     def published(self, log: Log) -> bytes | None:
-        """The newest checkpoint that may be shown, which is the head; None for an empty log.
+        """The newest checkpoint in this snapshot that may be shown; None for an empty log.
 
-        What is stored may be newer, while the acts under it are not acknowledged yet, or older, in an old snapshot.
+        What is stored may be newer than the head, while the acts under it are not acknowledged yet.
         """
         note = log.checkpoint()
-        return note if note == self._head else self._heads.get(self.origin)
+        if note is None or note == self._head:
+            return note
+        head = self._heads.get(self.origin)
+        return note if _size(note) <= _size(head) else head
 
     def seal(self, log: Log, entries: Sequence[bytes]) -> bytes:
         """Write the staged entries, their tiles and the next checkpoint, which is returned.
@@ -167,7 +170,7 @@ class Auditor:
                 "copy, and going on from it would fork the log.",
                 fix=_FIX,
             )
-        if _root(log, shown.size) != shown.root:
+        if not _holds(log, shown):
             raise LogForked(
                 f"The database holds another log than the one that was signed up to entry {shown.size}.", fix=_FIX
             )
@@ -190,7 +193,7 @@ class Auditor:
                 )
             if note != self._head:  # a later one was faster; both have to be of one tree
                 with read() as log:
-                    if _root(log, ours.size) != ours.root:
+                    if not _holds(log, ours):
                         self._fork(ours.size)
 
     def _seen_elsewhere(self, read: Callable[[], AbstractContextManager[Log]]) -> bytes | None:
@@ -200,7 +203,7 @@ class Auditor:
             return None
         head = self._opened(stored)
         with read() as log:
-            if _size(log.checkpoint()) < head.size or _root(log, head.size) != head.root:
+            if not _holds(log, head):
                 self._fork(head.size)
         return stored
 
@@ -270,8 +273,11 @@ def _check_newest_entries(log: Log, size: int) -> None:
         )
 
 
-def _root(log: Log, size: int) -> bytes:
-    return Prover(lambda level, index, _width: log.tile(level, index)).root(size)
+def _holds(log: Log, said: Checkpoint) -> bool:
+    """Whether the stored tree begins with the one of this checkpoint."""
+    if _size(log.checkpoint()) < said.size:
+        return False
+    return Prover(lambda level, index, _width: log.tile(level, index)).root(said.size) == said.root
 
 
 def _act(entry: bytes) -> int:
