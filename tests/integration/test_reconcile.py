@@ -29,10 +29,11 @@ from databund.chain.smart_contracts import SmartContract
 from databund.core.amounts import Amount, Payment
 from databund.core.chain_events import AnchorRecorded, ChainEvent, Fate, LicenseSold, OfferWithdrawn
 from databund.core.events import Event, EventKind
+from databund.core.gaps import Facts, Gap, Tally
 from databund.core.ids import Address, OfferId, OrderId
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
-from databund.core.reconciliation import Facts, Gap, Tally, reconcile
+from databund.core.reconciliation import reconcile
 from databund.crypto.identities import Identity
 from databund.errors import PaymentInvalid
 from databund.ports import Call, ChainEvents, ChainOutcome, ChainTransaction

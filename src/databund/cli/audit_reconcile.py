@@ -15,8 +15,8 @@ from databund.cli.options import Common
 if TYPE_CHECKING:
     from databund.cli.logs import VerifiedLog
     from databund.cli.screen import Progress
+    from databund.core.gaps import Gap
     from databund.core.messages import NodeInfo
-    from databund.core.reconciliation import Gap
     from databund.ports import ChainEvents
     from databund.sdk.reconciling import Comparison
 

@@ -8,9 +8,8 @@ about a hundred bytes for each that is finished. What is left without a counterp
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -18,113 +17,9 @@ import msgspec
 from databund.core import documents
 from databund.core.chain_events import AnchorRecorded, ChainEvent, Fate, LicenseSold, OfferWithdrawn, Place
 from databund.core.events import Event, EventKind
-from databund.core.ids import Address
-from databund.core.offers import Domain
+from databund.core.gaps import ASK, ASK_CHAIN, RESTART, WITHDRAW, Facts, Gap, GapKind, GapList, Tally
 
-__all__ = ["Facts", "Gap", "GapKind", "Tally", "reconcile"]
-
-
-class GapKind(StrEnum):
-    """What can be missing or different between log and chain."""
-
-    SALE_UNRECORDED = "sale.unrecorded"
-    SALE_DIFFERS = "sale.differs"
-    ORDER_UNFINISHED = "order.unfinished"
-    ORDER_REFUSED = "order.refused_but_sold"
-    ORDER_TWICE = "order.twice"
-    ORDER_OFFER = "order.offer"
-    ORDER_UNITS = "order.units"
-    ORDER_PRICE = "order.price"
-    ORDER_CURRENCY = "order.currency"
-    LICENSE_UNORDERED = "license.unordered"
-    LICENSE_TWICE = "license.twice"
-    LICENSE_UNFOUNDED = "license.unfounded"
-    LICENSE_FAILED = "license.failed"
-    LICENSE_NO_SALE = "license.no_sale"
-    LICENSE_ORDER = "license.order"
-    LICENSE_OFFER = "license.offer"
-    LICENSE_BLOCK = "license.block"
-    LICENSE_EXPIRY = "license.expiry"
-    LICENSE_CHAIN_TRANSACTION = "license.chain_transaction"
-    DELIVERY_UNLICENSED = "delivery.unlicensed"
-    SETTLEMENT_UNLICENSED = "settlement.unlicensed"
-    SETTLEMENT_CHAIN_TRANSACTION = "settlement.chain_transaction"
-    SETTLEMENT_AMOUNT = "settlement.amount"
-    SETTLEMENT_RECIPIENT = "settlement.recipient"
-    SETTLEMENT_MISSING = "settlement.missing_payment"
-    CERTIFICATE_UNSETTLED = "certificate.unsettled"
-    WITHDRAWAL_UNRECORDED = "withdrawal.unrecorded"
-    WITHDRAWAL_UNFOUNDED = "withdrawal.unfounded"
-    ANCHOR_UNRECORDED = "anchor.unrecorded"
-    ANCHOR_UNFOUNDED = "anchor.unfounded"
-    ANCHOR_ROOT = "anchor.root"
-    ANCHOR_TOO_LARGE = "anchor.too_large"
-    LISTED_ELSEWHERE = "offer.listed_elsewhere"
-
-    @property
-    def may_close(self) -> bool:
-        """Whether a running node closes such a gap by itself soon after it opens."""
-        return self in _MAY_CLOSE
-
-
-_MAY_CLOSE = {
-    GapKind.SALE_UNRECORDED,
-    GapKind.ORDER_UNFINISHED,
-    GapKind.ORDER_REFUSED,
-    GapKind.WITHDRAWAL_UNRECORDED,
-    GapKind.WITHDRAWAL_UNFOUNDED,
-    GapKind.ANCHOR_UNRECORDED,
-}
-
-
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """One gap: what it is in a sentence, where to look (entry index, chain transaction, order), and what to do next."""
-
-    kind: GapKind
-    what: str
-    fix: str
-    entry: int | None = None
-    chain_transaction: str | None = None
-    order: str | None = None
-
-
-_RESTART = "Restart the node: it takes up what the chain has and the log lacks. If the gap stays, ask the operator."
-_ASK = "Ask the operator; keep this log and its checkpoint as evidence."
-_ASK_CHAIN = "Ask another node of the chain; if it says the same, ask the operator, and keep log and checkpoint."
-_WITHDRAW = "Withdraw the offer again: on the chain it is still valid."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What log and chain are compared under.
-
-    ``anchorer`` is the account that anchors the log ``origin``. ``root_at`` gives the log's root (32 bytes) at a size
-    up to ``size``, ``fate`` what became of a chain transaction. The log must know every event up to the block
-    ``complete_to``; without it, up to the last block that the log itself names.
-    """
-
-    domain: Domain
-    currency: Address
-    anchorer: Address
-    origin: str
-    size: int
-    root_at: Callable[[int], bytes]
-    fate: Callable[[str], Fate]
-    complete_to: int | None
-
-
-@dataclass
-class Tally:
-    """What was compared. ``pending`` are acts on either side that are newer than what the other side can know."""
-
-    entries: int = 0
-    sales: int = 0
-    withdrawals: int = 0
-    anchors: int = 0
-    orders: int = 0
-    settlements: int = 0
-    pending: int = 0
-    gaps: int = 0
+__all__ = ["reconcile"]
 
 
 def reconcile(
@@ -193,7 +88,7 @@ class _Comparison:
     false_anchors: set[str] = field(default_factory=set)
     named: int = 0
     at: int = -1
-    _gaps: list[Gap] = field(default_factory=list)
+    gaps: GapList = field(default_factory=GapList)
 
     def __post_init__(self) -> None:
         self._events = iter(self.chain)
@@ -202,9 +97,9 @@ class _Comparison:
 
     def found(self) -> Iterator[Gap]:
         """The gaps seen since the last call."""
-        self.tally.gaps += len(self._gaps)
-        yield from self._gaps
-        self._gaps.clear()
+        for gap in self.gaps.taken():
+            self.tally.gaps += 1
+            yield gap
 
     # The log's side
 
@@ -243,11 +138,11 @@ class _Comparison:
     def _list(self, index: int, about: Mapping[str, Any]) -> None:
         here = self.facts.domain
         if (about["chain_id"], about["exchange"]) != (here.chain_id, str(here.exchange)):
-            self._gap(
+            self.gaps.add(
                 GapKind.LISTED_ELSEWHERE,
                 f"Entry {index} lists the offer {about['offer']} for chain {about['chain_id']} and exchange "
                 f"{about['exchange']}; this log is of chain {here.chain_id} and exchange {here.exchange}.",
-                fix=_ASK,
+                fix=ASK,
                 entry=index,
             )
         self.listed.add(_short(about["offer"]))
@@ -261,16 +156,16 @@ class _Comparison:
         name = str(about["order"])
         self.tally.orders += 1
         if name in self.orders or _short(name) in self.closed:
-            self._gap(
-                GapKind.ORDER_TWICE, f"Entry {index} places the order {name} again.", fix=_ASK, entry=index, order=name
+            self.gaps.add(
+                GapKind.ORDER_TWICE, f"Entry {index} places the order {name} again.", fix=ASK, entry=index, order=name
             )
             return
         if about["currency"] != str(self.facts.currency):
-            self._gap(
+            self.gaps.add(
                 GapKind.ORDER_CURRENCY,
                 f"Entry {index} prices the order {name} in {about['currency']}; the exchange clears in "
                 f"{self.facts.currency}.",
-                fix=_ASK,
+                fix=ASK,
                 entry=index,
                 order=name,
             )
@@ -286,10 +181,10 @@ class _Comparison:
             self._twice(name, entered)
             return
         if order is None:
-            self._gap(
+            self.gaps.add(
                 GapKind.LICENSE_UNORDERED,
                 f"Entry {entered.index} licenses the order {name}, which was never placed.",
-                fix=_ASK,
+                fix=ASK,
                 entry=entered.index,
                 order=name,
             )
@@ -321,10 +216,10 @@ class _Comparison:
         name = str(about["order"])
         order = self.orders.get(name)
         if _short(name) not in self.closed and (order is None or order.entered is None):
-            self._gap(
+            self.gaps.add(
                 GapKind.DELIVERY_UNLICENSED,
                 f"Entry {index} delivers for the order {name}, which was not licensed.",
-                fix=_ASK,
+                fix=ASK,
                 entry=index,
                 order=name,
             )
@@ -334,10 +229,10 @@ class _Comparison:
         order = self.orders.get(name)
         self.tally.settlements += 1
         if order is None or order.entered is None or order.settled is not None:
-            self._gap(
+            self.gaps.add(
                 GapKind.SETTLEMENT_UNLICENSED,
                 f"Entry {index} settles the order {name}, which was not licensed or is settled already.",
-                fix=_ASK,
+                fix=ASK,
                 entry=index,
                 order=name,
             )
@@ -351,10 +246,10 @@ class _Comparison:
         name = str(about["order"])
         order = self.orders.get(name)
         if order is None or order.settled is None:
-            self._gap(
+            self.gaps.add(
                 GapKind.CERTIFICATE_UNSETTLED,
                 f"Entry {index} certifies the order {name}, which was not settled before.",
-                fix=_ASK,
+                fix=ASK,
                 entry=index,
                 order=name,
             )
@@ -372,10 +267,10 @@ class _Comparison:
 
     def _twice(self, name: str, entered: _Entered) -> None:
         how = "observed" if entered.observed else "licensed"
-        self._gap(
+        self.gaps.add(
             GapKind.LICENSE_TWICE,
             f"Entry {entered.index} enters the sale of the order {name} again, as {how}.",
-            fix=_ASK,
+            fix=ASK,
             entry=entered.index,
             chain_transaction=str(entered.about["chain_transaction"]),
             order=name,
@@ -425,7 +320,7 @@ class _Comparison:
                 self.tally.pending += 1
                 return
             self.false_anchors.add(name)
-            self._gap(
+            self.gaps.add(
                 GapKind.ANCHOR_TOO_LARGE,
                 f"The chain has an anchor of {event.size} entries; this log has {self.facts.size}.",
                 fix="The log is an older copy, or entries were cut off: ask the operator for the whole log.",
@@ -433,7 +328,7 @@ class _Comparison:
             )
         elif (root := self.facts.root_at(event.size)) != event.root:
             self.false_anchors.add(name)
-            self._gap(
+            self.gaps.add(
                 GapKind.ANCHOR_ROOT,
                 f"The chain has the root {event.root.hex()} anchored for {event.size} entries; this log's is "
                 f"{root.hex()}.",
@@ -464,7 +359,7 @@ class _Comparison:
         )
         for kind, member, word, truth in checks:
             if about[member] != truth:
-                self._differs(kind, name, entered.index, (word, about[member], truth), seen)
+                self.gaps.differs(kind, name, entered.index, (word, about[member], truth), seen)
         if entered.observed:
             self._compare_observed(name, entered, sale)
             del self.orders[name]
@@ -487,14 +382,14 @@ class _Comparison:
         )
         for kind, member, truth in checks:
             if about[member] != truth:
-                self._differs(kind, name, order.index, (member, about[member], truth), sale.place)
+                self.gaps.differs(kind, name, order.index, (member, about[member], truth), sale.place)
 
     def _compare_observed(self, name: str | None, entered: _Entered, sale: LicenseSold) -> None:
         about = entered.about
         checks = (("buyer", str(sale.buyer)), ("units", str(sale.units)), ("price", str(int(sale.price))))
         for member, truth in checks:
             if str(about[member]) != truth:
-                self._differs(GapKind.SALE_DIFFERS, name, entered.index, (member, about[member], truth), sale.place)
+                self.gaps.differs(GapKind.SALE_DIFFERS, name, entered.index, (member, about[member], truth), sale.place)
 
     def _meet_direct(self, entered: _Entered) -> bool:
         """Match a direct purchase with the entry that observed it; equal ones of a chain transaction share one."""
@@ -513,7 +408,7 @@ class _Comparison:
         seen = (("block", sale.place.block), ("offer", str(sale.offer_id)), ("expiry", sale.expiry))
         for member, truth in seen:
             if about[member] != truth:
-                self._differs(GapKind.SALE_DIFFERS, None, entered.index, (member, about[member], truth), sale.place)
+                self.gaps.differs(GapKind.SALE_DIFFERS, None, entered.index, (member, about[member], truth), sale.place)
         self._compare_observed(None, entered, sale)
         return True
 
@@ -521,7 +416,7 @@ class _Comparison:
         place = sale.place
         if settled.chain_transaction != place.chain_transaction:
             what = ("chain transaction", settled.chain_transaction, place.chain_transaction)
-            self._differs(GapKind.SETTLEMENT_CHAIN_TRANSACTION, name, settled.index, what, place)
+            self.gaps.differs(GapKind.SETTLEMENT_CHAIN_TRANSACTION, name, settled.index, what, place)
         truth: _Payments = {}
         for payment in sale.payments:
             truth[str(payment.account)] = truth.get(str(payment.account), 0) + payment.amount
@@ -529,13 +424,13 @@ class _Comparison:
         for account in sorted(truth.keys() & settled.payments.keys()):
             if settled.payments[account] != truth[account]:
                 paid = (f"payment to {account}", settled.payments[account], truth[account])
-                self._differs(GapKind.SETTLEMENT_AMOUNT, name, settled.index, paid, place)
+                self.gaps.differs(GapKind.SETTLEMENT_AMOUNT, name, settled.index, paid, place)
         for account in sorted(strange):
             invented = (f"payment to {account}", settled.payments[account], None)
-            self._differs(GapKind.SETTLEMENT_RECIPIENT, name, settled.index, invented, place)
+            self.gaps.differs(GapKind.SETTLEMENT_RECIPIENT, name, settled.index, invented, place)
         for account in sorted(missing) if not strange else ():
             forgotten = (f"payment to {account}", None, truth[account])
-            self._differs(GapKind.SETTLEMENT_MISSING, name, settled.index, forgotten, place)
+            self.gaps.differs(GapKind.SETTLEMENT_MISSING, name, settled.index, forgotten, place)
 
     def _compare_anchor(self, index: int, about: Mapping[str, Any], event: AnchorRecorded) -> None:
         place = event.place
@@ -548,7 +443,7 @@ class _Comparison:
         for member, truth in checks:
             if about[member] != truth:
                 what = (member.replace("_", " "), about[member], truth)
-                self._differs(GapKind.ANCHOR_UNFOUNDED, None, index, what, place)
+                self.gaps.differs(GapKind.ANCHOR_UNFOUNDED, None, index, what, place)
 
     def _close(self, name: str, order: _Order) -> None:
         """Forget an order that is over on both sides."""
@@ -578,11 +473,11 @@ class _Comparison:
             if self._is_due(sale.place, limit):
                 order_name = None if sale.order_id is None else str(sale.order_id)
                 how = "Under no order" if order_name is None else f"Under the order {order_name}"
-                self._gap(
+                self.gaps.add(
                     GapKind.SALE_UNRECORDED,
                     f"{how} the chain sold {sale.units} units of the offer {sale.offer_id} to {sale.buyer} in block "
                     f"{sale.place.block}; the log has no entry of it.",
-                    fix=_RESTART,
+                    fix=RESTART,
                     chain_transaction=sale.place.chain_transaction,
                     order=order_name,
                 )
@@ -599,10 +494,10 @@ class _Comparison:
         elif self._is_due(order.sale.place, limit):
             refused = order.refused is not None
             said = f"refused by entry {order.refused}" if refused else f"placed by entry {order.index} and left open"
-            self._gap(
+            self.gaps.add(
                 GapKind.ORDER_REFUSED if refused else GapKind.ORDER_UNFINISHED,
                 f"The order {name} is {said}, but the chain sold it in block {order.sale.place.block}.",
-                fix=_RESTART,
+                fix=RESTART,
                 entry=order.refused if refused else order.index,
                 chain_transaction=order.sale.place.chain_transaction,
                 order=name,
@@ -625,10 +520,10 @@ class _Comparison:
             kind, what = GapKind.LICENSE_NO_SALE, "; it did something else"
         else:
             kind, what = GapKind.LICENSE_UNFOUNDED, "; the chain has no such chain transaction in a final block"
-        self._gap(
+        self.gaps.add(
             kind,
             f"{subject}{what if what.startswith(';') else ' ' + what}.",
-            fix=_ASK_CHAIN,
+            fix=ASK_CHAIN,
             entry=entered.index,
             chain_transaction=chain_transaction,
             order=name,
@@ -638,20 +533,20 @@ class _Comparison:
         for offer, event in self.withdrawn.items():
             # Nobody could have bought here what was never listed here, so its withdrawal is nothing to this log.
             if _short(offer) in self.listed and self._is_due(event.place, limit):
-                self._gap(
+                self.gaps.add(
                     GapKind.WITHDRAWAL_UNRECORDED,
                     f"The offer {offer} was withdrawn on the chain in block {event.place.block}; the log has it open.",
-                    fix=_RESTART,
+                    fix=RESTART,
                     chain_transaction=event.place.chain_transaction,
                 )
         for offer, (index, chain_transaction) in self.withdrawals.items():
             if chain_transaction is not None and self.facts.fate(chain_transaction) is Fate.PENDING:
                 self.tally.pending += 1
                 continue
-            self._gap(
+            self.gaps.add(
                 GapKind.WITHDRAWAL_UNFOUNDED,
                 f"Entry {index} withdraws the offer {offer}; on the chain nobody withdrew it.",
-                fix=_WITHDRAW,
+                fix=WITHDRAW,
                 entry=index,
                 chain_transaction=chain_transaction,
             )
@@ -659,19 +554,19 @@ class _Comparison:
     def _finish_anchors(self, limit: int) -> None:
         for name, event in self.anchored.items():
             if name not in self.false_anchors and self._is_due(event.place, limit):
-                self._gap(
+                self.gaps.add(
                     GapKind.ANCHOR_UNRECORDED,
                     f"The chain has an anchor of {event.size} entries in block {event.place.block}, which the log does "
                     "not know.",
-                    fix=_RESTART,
+                    fix=RESTART,
                     chain_transaction=name,
                 )
         for name, (index, about) in self.anchors.items():
-            self._gap(
+            self.gaps.add(
                 GapKind.ANCHOR_UNFOUNDED,
                 f"Entry {index} says that {about['size']} entries were anchored by {name}; the chain has no such "
                 "anchor.",
-                fix=_ASK_CHAIN,
+                fix=ASK_CHAIN,
                 entry=index,
                 chain_transaction=name,
             )
@@ -681,33 +576,6 @@ class _Comparison:
         if place.block > limit:
             self.tally.pending += 1
         return place.block <= limit
-
-    def _differs(
-        self, kind: GapKind, name: str | None, index: int, what: tuple[str, object, object], place: Place
-    ) -> None:
-        member, said, truth = what
-        self._gap(
-            kind,
-            f"Entry {index} has {_shown(said)} as {member}; the chain has {_shown(truth)}.",
-            fix=_ASK_CHAIN,
-            entry=index,
-            chain_transaction=place.chain_transaction,
-            order=name,
-        )
-
-    def _gap(
-        self,
-        kind: GapKind,
-        what: str,
-        *,
-        fix: str,
-        entry: int | None = None,
-        chain_transaction: str | None = None,
-        order: str | None = None,
-    ) -> None:
-        self._gaps.append(
-            Gap(kind=kind, what=what, fix=fix, entry=entry, chain_transaction=chain_transaction, order=order)
-        )
 
 
 def _sums(payments: documents.Json) -> _Payments:
@@ -724,7 +592,3 @@ def _sums(payments: documents.Json) -> _Payments:
 def _short(name: object) -> bytes:
     """Enough of an id's hash to know it again."""
     return hashlib.sha256(str(name).encode()).digest()[:16]
-
-
-def _shown(value: object) -> str:
-    return "none" if value is None else str(value)

@@ -12,8 +12,9 @@ import msgspec
 
 from databund.core.chain_events import ChainEvent
 from databund.core.events import Event
+from databund.core.gaps import Facts, Gap, Tally
 from databund.core.messages import NodeInfo
-from databund.core.reconciliation import Facts, Gap, Tally, reconcile
+from databund.core.reconciliation import reconcile
 from databund.ports import Block, ChainEvents
 from databund.sdk.mirror import read_range
 from databund.tlog.checkpoints import Checkpoint
