@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Check the evidence of one trade on a databund exchange, without databund.
 
