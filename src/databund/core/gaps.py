@@ -16,8 +16,6 @@ from databund.core.offers import Domain
 __all__ = ["ASK", "ASK_CHAIN", "RESTART", "WITHDRAW", "Facts", "Gap", "GapKind", "GapList", "Tally"]
 
 RESTART: Final = "Restart the node: it enters what the chain has and the log lacks. If the gap stays, ask the operator."
-    "Restart the node: it takes up what the chain has and the log lacks. If the gap stays, ask the operator."
-)
 ASK: Final = "Ask the operator; keep this log and its checkpoint as evidence."
 ASK_CHAIN: Final = "Ask another node of the chain; if it says the same, ask the operator, and keep log and checkpoint."
 WITHDRAW: Final = "Withdraw the offer again: on the chain it is still valid."
