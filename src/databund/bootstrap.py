@@ -167,6 +167,8 @@ def open_node(settings: Settings, identity: Identity) -> Iterator[RunningNode]:
         connection, rpc = _chain(settings, home, stack)
         node = _wire(settings, identity, home, connection, stack)
         node.purchasing.resume()
+        if node.cosigning is not None:
+            node.cosigning.collect()  # so that what is served never goes back when the policy is new
         yield RunningNode(node, rpc)
 
 
@@ -437,6 +439,7 @@ def _cosigning(
         policy=policy,
         submit=calls.submit,
         newest=calls.newest,
+        signed=auditor.published,
         halt=auditor.halt,
         clock=_now,
     )

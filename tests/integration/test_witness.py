@@ -250,7 +250,8 @@ def test_node_collects_from_processes_that_answer_lie_and_are_gone(tmp_path: Pat
         def cosigning(stored: StoredLog) -> Cosigning:
             return Cosigning(
                 stored.database, origin=ORIGIN, log=[LOG.verifier()], policy=policy, submit=calls.submit,
-                newest=calls.newest, halt=halted.append, clock=lambda: int(time.time()),
+                newest=calls.newest,
+                signed=lambda log: log.checkpoint(), halt=halted.append, clock=lambda: int(time.time()),
             )  # fmt: skip
 
         stored = StoredLog().grow(5)

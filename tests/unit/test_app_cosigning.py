@@ -73,7 +73,8 @@ class Town:
         """The collector, as at a start of the node."""
         cosigning = Cosigning(
             self.stored.database, origin=ORIGIN, log=[LOG.verifier()], policy=changes.pop("policy", self.policy()),
-            submit=self.submit, newest=self.newest, halt=self.halted.append, clock=self.clock, **changes,
+            submit=self.submit, newest=self.newest, signed=lambda log: log.checkpoint(), halt=self.halted.append,
+            clock=self.clock, **changes,
         )  # type: ignore[arg-type]  # a test's words  # fmt: skip
         self.running.callback(cosigning.close)
         return cosigning

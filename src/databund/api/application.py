@@ -202,7 +202,12 @@ async def download(node: TheNode, root: FromPath[str]) -> ASGIApp:
 def checkpoint(node: TheNode) -> Response[bytes]:
     """The newest checkpoint that witnesses cosigned, or signed where there are none (c2sp.org/tlog-checkpoint)."""
     with node.database.read() as tables:
-        return _note(tables.cosigned.newest() or node.auditor.published(tables.log))
+        if node.cosigning is None:
+            return _note(node.auditor.published(tables.log))
+        cosigned = tables.cosigned.newest()
+    if cosigned is None:
+        raise NotFound("No checkpoint is cosigned yet.", fix="Wait for the witnesses: databund audit status")
+    return _note(cosigned)
 
 
 @get("/log/checkpoint/newest", sync_to_thread=True, media_type="text/plain", summary="As signed last", tags=["log"])

@@ -81,15 +81,12 @@ class Auditor:
         return self._halted
 
     def published(self, log: Log) -> bytes | None:
-        """The newest checkpoint in this snapshot that may be shown; None for an empty log.
+        """The newest checkpoint that may be shown, which is the head; None for an empty log.
 
-        What is stored may be newer than the head, while the acts under it are not acknowledged yet.
+        What is stored may be newer, while the acts under it are not acknowledged yet, or older, in an old snapshot.
         """
         note = log.checkpoint()
-        if note is None or note == self._head:
-            return note
-        head = self._heads.get(self.origin)
-        return note if _size(note) <= _size(head) else head
+        return note if note == self._head else self._heads.get(self.origin)
 
     def seal(self, log: Log, entries: Sequence[bytes]) -> bytes:
         """Write the staged entries, their tiles and the next checkpoint, which is returned.

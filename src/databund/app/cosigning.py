@@ -24,7 +24,7 @@ from databund.errors import (
     NodeUnreachable,
     SignatureInvalid,
 )
-from databund.ports import Database, Tables
+from databund.ports import Database, Log, Tables
 from databund.tlog.checkpoints import Checkpoint, open_checkpoint, read_unverified
 from databund.tlog.cosignatures import Cosignature
 from databund.tlog.notes import Note, Signature, Verifier, parse_note
@@ -78,7 +78,8 @@ class Cosigning:
     """Collects the cosignatures of this log.
 
     ``log`` holds the verifiers of the log ``origin``. ``submit(url, body)`` and ``newest(url, origin)`` ask a witness
-    and return HTTP status and body, within about ``timeout_s``; they raise `NodeUnreachable`. ``halt`` is called once,
+    and return HTTP status and body, within about ``timeout_s``; they raise `NodeUnreachable`. ``signed`` gives the
+    newest checkpoint that may be shown. ``halt`` is called once,
     with the reason, when it is proven that this database is not what was signed.
     """
 
@@ -91,6 +92,7 @@ class Cosigning:
         policy: WitnessPolicy,
         submit: Callable[[str, bytes], tuple[int, bytes]],
         newest: Callable[[str, str], tuple[int, bytes]],
+        signed: Callable[[Log], bytes | None],
         halt: Callable[[DatabundError], None],
         clock: Callable[[], int],
         timeout_s: int = TIMEOUT_S,
@@ -100,7 +102,7 @@ class Cosigning:
         self._origin = origin
         self._log = tuple(log)
         self._policy = policy
-        self._submit, self._newest, self._halt, self._clock = submit, newest, halt, clock
+        self._submit, self._newest, self._signed, self._halt, self._clock = submit, newest, signed, halt, clock
         self._timeout_s, self._refresh_s = timeout_s, refresh_s
         self._states = {witness.name: _State() for witness in policy.witnesses}
         urls = dict.fromkeys(witness.url for witness in policy.witnesses if witness.url is not None)
@@ -171,7 +173,7 @@ class Cosigning:
     def _current(self) -> _Round | None:
         """The round of the newest checkpoint; the first one begins with what was kept before a restart."""
         with self._database.read() as tables:
-            note, kept = tables.log.checkpoint(), tables.cosigned.newest()
+            note, kept = self._signed(tables.log), tables.cosigned.newest()
         if note is None:
             return None
         opened = open_checkpoint(note, origin=self._origin, log=self._log)

@@ -22,7 +22,7 @@ from databund.core.ids import Address, Commitment, Hex, OrderId
 from databund.core.offers import SignedOffer
 from databund.core.orders import Order, OrderState
 from databund.crypto.signatures import Ed25519Key, P256Key
-from databund.errors import NotFound, NotOwner
+from databund.errors import NotFound, NotOwner, StoreUnavailable
 from databund.ports import Database, Listing, Tables
 from databund.tlog.checkpoints import Checkpoint, read_unverified
 from databund.tlog.notes import VerifierKey
@@ -106,7 +106,7 @@ class Evidencing:
         entries = dict(sorted(entries.items()))
         if not entries:
             raise NotFound(f"The log has no entry about the order {order.id}.", fix="Ask the operator.")
-        note = _checkpoint(tables, covering=max(entries))
+        note = self._checkpoint(tables, covering=max(entries))
         checkpoint = read_unverified(note)
         prover = Prover(lambda level, index, _width: tables.log.tile(level, index))
         members: dict[str, bytes] = {}
@@ -116,6 +116,16 @@ class Evidencing:
             members[evidence.proof_member(index)] = EntryProof(index, hashes, note).to_bytes()
             members[evidence.receipt_member(index)] = self._receipt(order.id, index, hashes, checkpoint)
         return {index: Event.read(entry) for index, entry in entries.items()}, members
+
+    def _checkpoint(self, tables: Tables, *, covering: int) -> bytes:
+        """The newest checkpoint that witnesses cosigned, if it has the entry ``covering``; else the published one."""
+        cosigned = tables.cosigned.newest()
+        if cosigned is not None and read_unverified(cosigned).size > covering:
+            return cosigned
+        signed = self.attaching.auditor.published(tables.log)
+        if signed is None or not covering < read_unverified(signed).size <= tables.log.size():
+            raise StoreUnavailable(f"Entry {covering} is just being published.", fix="Ask again in a moment.")
+        return signed
 
     def _receipt(self, order_id: OrderId, index: int, hashes: tuple[bytes, ...], checkpoint: Checkpoint) -> bytes:
         return sign_receipt(
@@ -176,17 +186,6 @@ def _documents(tables: Tables, order: Order, listing: Listing) -> dict[str, byte
         members[evidence.CERTIFICATE] = documents.encode(statement.certificate)
         members[evidence.AGREEMENT] = statement.agreement
     return members
-
-
-def _checkpoint(tables: Tables, *, covering: int) -> bytes:
-    """The newest checkpoint that witnesses cosigned, if it has the entry ``covering``; else the newest signed one."""
-    cosigned = tables.cosigned.newest()
-    if cosigned is not None and read_unverified(cosigned).size > covering:
-        return cosigned
-    signed = tables.log.checkpoint()
-    if signed is None:
-        raise NotFound("The log is empty.", fix="Ask the operator.")
-    return signed
 
 
 def _named(events: Iterable[Event]) -> list[Commitment]:
