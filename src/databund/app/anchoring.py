@@ -58,8 +58,16 @@ class Anchoring:
     def step(self) -> int:
         """Complete the anchors on their way, then send the next one if it is time; how many came into the log.
 
-        Raises `ChainUnavailable`, and `LogForked` when the chain knows a later tree or another one.
+        Raises `ChainUnavailable`, and `LogForked`, after which nothing is signed any more, when the chain knows a later
+        tree or another one.
         """
+        try:
+            return self._step()
+        except LogForked as fork:
+            self.auditor.halt(fork)
+            raise
+
+    def _step(self) -> int:
         with self.database.read() as tables:
             pending = list(tables.anchors.pending())
         entered = sum(self._complete(anchor) for anchor in pending)
