@@ -59,6 +59,13 @@ def _lacks_s3() -> str | None:
     return None if importlib.util.find_spec("moto") else "moto is missing; run: make .venv/dev"
 
 
+def _lacks_sigstore() -> str | None:
+    if not shutil.which("node"):
+        return "Node.js is missing; on Debian: apt install nodejs npm"
+    found = (servers.NODE_MODULES / "@sigstore/verify").is_dir()
+    return None if found else "@sigstore/verify is missing; with Node.js installed: make contracts"
+
+
 _LACKS: dict[str, Callable[[], str | None]] = {
     "age": _lacks_age,
     "anvil": _lacks_anvil,
@@ -66,6 +73,7 @@ _LACKS: dict[str, Callable[[], str | None]] = {
     "openssl": _lacks_openssl,
     "postgres": _lacks_postgres,
     "s3": _lacks_s3,
+    "sigstore": _lacks_sigstore,
 }
 
 

@@ -8,12 +8,10 @@ The JavaScript client takes managed keys; where `@sigstore/verify` is installed 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +26,7 @@ from sigstore_models.common.v1 import HashAlgorithm
 from databund.core.archives import unpack
 from databund.core.evidence import PREDICATE_TYPE, SIGSTORE
 from databund.crypto.identities import Identity
+from tests import servers
 from tests.unit.marketplace import OPERATOR
 from tests.unit.trades import Trade
 
@@ -110,16 +109,7 @@ def test_it_refuses_another_key() -> None:
         dsse._verify(public(Identity.generate()), envelope(members()[SIGSTORE]))
 
 
-@pytest.fixture(scope="module")
-def javascript() -> Path:
-    """A folder in which Node.js finds Sigstore's packages."""
-    folder = Path(os.environ.get("DATABUND_TEST_SIGSTORE_JS", "contracts")).resolve()
-    if not (folder / "node_modules/@sigstore/verify").is_dir():
-        pytest.skip("@sigstore/verify is missing; npm install it, and name its folder by DATABUND_TEST_SIGSTORE_JS")
-    return folder
-
-
-def judged(folder: Path, bundle: bytes, identity: Identity) -> str:
+def judged(bundle: bytes, identity: Identity) -> str:
     """What the JavaScript client says of a bundle under a managed key."""
     request = {
         "bundle": json.loads(bundle),
@@ -127,17 +117,24 @@ def judged(folder: Path, bundle: bytes, identity: Identity) -> str:
         "hint": "exchange.example/audit/statement",
     }
     done = subprocess.run(
-        ["node", "-e", JUDGE], cwd=folder, input=json.dumps(request), capture_output=True, text=True, check=True
+        ["node", "-e", JUDGE],
+        cwd=servers.NODE_MODULES.parent,
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 
 
-def test_the_javascript_client_accepts_our_bundle(javascript: Path) -> None:
+@pytest.mark.sigstore
+def test_the_javascript_client_accepts_our_bundle() -> None:
     """The whole bundle verifies with a managed key, without a transparency log of Sigstore's."""
-    assert judged(javascript, members()[SIGSTORE], OPERATOR) == "accepted"
+    assert judged(members()[SIGSTORE], OPERATOR) == "accepted"
 
 
-def test_the_javascript_client_refuses_lies(javascript: Path) -> None:
+@pytest.mark.sigstore
+def test_the_javascript_client_refuses_lies() -> None:
     """A changed payload and the key of another node are refused."""
-    assert judged(javascript, changed(), OPERATOR) == "refused: SIGNATURE_ERROR"
-    assert judged(javascript, members()[SIGSTORE], Identity.generate()) == "refused: SIGNATURE_ERROR"
+    assert judged(changed(), OPERATOR) == "refused: SIGNATURE_ERROR"
+    assert judged(members()[SIGSTORE], Identity.generate()) == "refused: SIGNATURE_ERROR"
