@@ -89,18 +89,20 @@ def server() -> Iterator[ForkServer]:
     server.stop()
 
 
-def _kill_often(server: ForkServer, kills: int, homes: Callable[[int], tuple[str, Path]]) -> str:
+def _kill_often(
+    server: ForkServer, kills: int, homes: Callable[[int], tuple[str, Path]], *, per_home: int = PER_HOME
+) -> str:
     """Kill victims on one home after the other; the figures."""
     dice = random.Random(SEED)  # noqa: S311  # repeatable, not secret
     heard = entries = shown = 0
     for cycle in range(kills):
-        if cycle % PER_HOME == 0:
-            url, folder = homes(cycle // PER_HOME)
+        if cycle % per_home == 0:
+            url, folder = homes(cycle // per_home)
             judge = Judge()
         early = dice.random() < 0.35  # while it opens, and recovers what the last one left
         acts, then_s = (0, dice.uniform(0, 0.04)) if early else (dice.randrange(1, 24), dice.uniform(0, 0.004))
         heard += server.kill_one(f"{url} {folder} {SEED}-{cycle}", judge, acts=acts, then_s=then_s)
-        last = cycle + 1 == kills or (cycle + 1) % PER_HOME == 0
+        last = cycle + 1 == kills or (cycle + 1) % per_home == 0
         if last or dice.random() < 0.5:  # else the next victim finds it as it was left
             database, _ = open_log(url, FileHeads(folder))
             judge.judge(database, FileHeads(folder))
@@ -125,5 +127,6 @@ def test_killed_signers_lose_nothing(server: ForkServer, tmp_path: Path) -> None
 
 def test_killed_signers_lose_nothing_on_postgres(server: ForkServer, tmp_path: Path, fresh_postgres_url: str) -> None:
     """The same on PostgreSQL, whose server goes on with what the killed process had begun."""
-    kills = max(10, min(KILLS // 20, PER_HOME))
-    print(_kill_often(server, kills, lambda _: (fresh_postgres_url, tmp_path / "heads")))  # noqa: T201  # seen with -s
+    kills = max(10, KILLS // 20)
+    figures = _kill_often(server, kills, lambda _: (fresh_postgres_url, tmp_path / "heads"), per_home=kills)
+    print(figures)  # noqa: T201  # seen with -s
