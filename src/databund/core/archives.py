@@ -32,12 +32,15 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     """The archive of these members. Raises `DocumentInvalid` for a name, or for sizes, that it cannot carry."""
     if len(members) > MAX_MEMBERS or sum(map(len, members.values())) > MAX_ARCHIVE_BYTES:
         raise DocumentInvalid("The archive would be too large.", fix="Put less into it.")
-    body = []
+    body, index, end = [], [], 0
     for name, content in sorted(members.items()):
         if len(name) > 255 or not _NAME.fullmatch(name):
             raise DocumentInvalid(f"{name[:80]!r} cannot name a member.", fix="Use plain ASCII names.")
-        body += [_local(name, content, crc32(content)), content]
-    return b"".join([*body, _directory(members)])
+        head, line = _lines(name, content, end)
+        body += [head, content]
+        index.append(line)
+        end += len(head) + len(content)
+    return b"".join([*body, _directory(index, end)])
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
@@ -45,6 +48,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
     if len(data) > MAX_ARCHIVE_BYTES:
         raise _altered("it is too large")
     members: dict[str, bytes] = {}
+    index = []
     at, before = 0, ""
     while data[at : at + 4] == _LOCAL_MARK:
         if at + _LOCAL.size > len(data) or len(members) == MAX_MEMBERS:
@@ -54,31 +58,29 @@ def unpack(data: bytes) -> dict[str, bytes]:
         name, content = data[at + _LOCAL.size : start].decode("latin-1"), data[start : start + size]
         if not before < name or len(name) > 255 or not _NAME.fullmatch(name):
             raise _altered("a member has a strange name or place")
-        if data[at:start] != _local(name, content, crc32(content)):
+        head, line = _lines(name, content, at)
+        if data[at:start] != head:
             raise _altered(f"the content of {name} does not have its checksum")
         members[name] = content
+        index.append(line)
         at, before = start + size, name
-    if data[at:] != _directory(members):
+    if data[at:] != _directory(index, at):
         raise _altered("its directory is not that of its members")
     return members
 
 
-def _local(name: str, content: bytes, checksum: int) -> bytes:
-    """What stands before the content of a member."""
+def _lines(name: str, content: bytes, offset: int) -> tuple[bytes, bytes]:
+    """What stands before the content of a member that begins at ``offset``, and its line in the directory."""
     raw, size = name.encode("ascii"), len(content)
-    return _LOCAL.pack(_LOCAL_MARK, _VERSION, 0, 0, 0, _DATE, checksum, size, size, len(raw), 0) + raw
+    facts = (_VERSION, 0, 0, 0, _DATE, crc32(content), size, size, len(raw), 0)
+    line = _CENTRAL.pack(b"PK\x01\x02", _VERSION, *facts, 0, 0, 0, 0, offset)
+    return _LOCAL.pack(_LOCAL_MARK, *facts) + raw, line + raw
 
 
-def _directory(members: Mapping[str, bytes]) -> bytes:
-    """What stands after the members: one line for each, and where it all begins."""
-    lines, offset = [], 0
-    for name, content in sorted(members.items()):
-        raw, size = name.encode("ascii"), len(content)
-        facts = (_VERSION, 0, 0, 0, _DATE, crc32(content), size, size, len(raw), 0)
-        lines.append(_CENTRAL.pack(b"PK\x01\x02", _VERSION, *facts, 0, 0, 0, 0, offset) + raw)
-        offset += _LOCAL.size + len(raw) + size
+def _directory(lines: list[bytes], end: int) -> bytes:
+    """What stands after the members, the last of which ends at ``end``: one line for each, and where they begin."""
     index, count = b"".join(lines), len(lines)
-    return index + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(index), offset, 0)
+    return index + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(index), end, 0)
 
 
 def _altered(why: str) -> ProofInvalid:

@@ -32,9 +32,9 @@ MAX_INTEGER = 2**53 - 1
 _HARMLESS_NESTING = 500  # Half of Python's own recursion limit.
 _BETWEEN_BRACKETS = re.compile(r'(?:"(?:[^"\\]++|\\.)*+"?|[^"\[{\]}]++)++', re.DOTALL)
 _PLAIN_INTEGER_LIMIT = 1e21  # From here on ECMAScript writes an exponent, so no reader takes it for an integer.
-_FORBIDDEN = re.compile(  # Surrogates and noncharacters (RFC 7493 §2.1).
-    "[\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(chr(plane + end) for plane in range(0, 0x110000, 0x10000) for end in (0xFFFE, 0xFFFF))
+_FORBIDDEN = re.compile(  # Surrogates and noncharacters (RFC 7493 §2.1): all but the rest, which is faster to search.
+    "[^\0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd"
+    + "".join(f"{chr(plane)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0x110000, 0x10000))
     + "]"
 )
 
@@ -67,8 +67,10 @@ def parse(data: bytes) -> JsonValue:
         raise _invalid(f"The document is not JSON: {error.msg} at character {error.pos}.") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if not text.isascii() or "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
-        _check(value, MAX_DEPTH)  # else it holds nothing that could be refused
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        _check(value, MAX_DEPTH)  # else it is not too deep, and its strings are as they are written
+    elif not text.isascii():
+        _check_text(text)
     return value
 
 
@@ -142,7 +144,12 @@ def _write_object(value: dict[str, JsonValue], depth: int) -> str:
             names.sort(key=_utf16)
     except TypeError as error:
         raise _invalid("A name in an object is not a string.") from error
-    return "{" + ",".join([f"{encode_basestring(name)}:{_write(value[name], depth - 1)}" for name in names]) + "}"
+    members = []
+    for name in names:
+        item = value[name]
+        text = encode_basestring(item) if type(item) is str else _write(item, depth - 1)
+        members.append(f"{encode_basestring(name)}:{text}")
+    return "{" + ",".join(members) + "}"
 
 
 def _utf16(name: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,10 @@ MAX_SIGNATURES: Final = 64
 
 _KEY_ID_BYTES: Final = 4
 _SIGNATURE_PREFIX: Final = "\u2014 "
-_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NO_TEXT: Final = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
+"""Control characters other than newline, and lone surrogates, which UTF-8 cannot carry."""
+
+_NAME: Final = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
 _VKEY_ID: Final = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _ASK_OPERATOR: Final = "Ask the log's operator for the key again."
 _FETCH_AGAIN: Final = "Fetch it again; if it fails again, do not trust its source."
@@ -69,6 +73,7 @@ _PUBLIC_KEY_BYTES: Final = {
 }
 
 
+@lru_cache(maxsize=64)
 def key_id(name: str, signature_type: SignatureType, public_key: bytes) -> int:
     """The key ID, SHA-256(name || 0x0A || type || public key)[:4] big endian (signed-note "Signatures").
 
@@ -117,7 +122,7 @@ class VerifierKey:
             raise KeyInvalid(
                 "The text is not a verifier key.", fix="Use <name>+<key ID>+<base64> of c2sp.org/signed-note."
             )
-        if raw[0] not in set(SignatureType):
+        if raw[0] not in _PUBLIC_KEY_BYTES:
             raise KeyInvalid(
                 f"A verifier key has the signature type 0x{raw[0]:02x}.",
                 fix="Use an Ed25519 key (0x01), or a key for cosignatures (0x04, 0x06).",
@@ -148,8 +153,8 @@ class Signature:
         Nothing about it is verified: `open_note` does that.
         """
         name, _, material = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
-        raw = base64_bytes(material)
-        if not line.startswith(_SIGNATURE_PREFIX) or not _name_fits(name) or raw is None or len(raw) <= _KEY_ID_BYTES:
+        raw = base64_bytes(material) or b""
+        if not (line.startswith(_SIGNATURE_PREFIX) and _NAME.fullmatch(name) and len(raw) > _KEY_ID_BYTES):
             raise CheckpointInvalid("A note has a malformed signature line.", fix=_FETCH_AGAIN)
         return cls(name, int.from_bytes(raw[:_KEY_ID_BYTES], "big"), raw[_KEY_ID_BYTES:])
 
@@ -303,24 +308,15 @@ def _check_type(key: VerifierKey, wanted: SignatureType) -> None:
 
 def check_text(text: str) -> None:
     """Check that ``text`` can be the text of a note (signed-note "Format"). Raises CheckpointInvalid when it cannot."""
-    if not text.endswith("\n") or _CONTROL.search(text) or not _encodes(text):
+    if not text.endswith("\n") or _NO_TEXT.search(text):
         raise CheckpointInvalid(
             "A note's text does not end in a newline, or has other control characters.", fix=_FETCH_AGAIN
         )
 
 
-def _name_fits(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(map(str.isspace, name)) and not _CONTROL.search(name)
-
-
 def _check_name(name: str) -> None:
-    if not _name_fits(name) or not _encodes(name):
+    if not _NAME.fullmatch(name):
         raise KeyInvalid(
             f"{name!r} cannot be the name of a key.",
             fix="Use a name without spaces and plus signs, such as example.com/log.",
         )
-
-
-def _encodes(text: str) -> bool:
-    """Whether the text has no lone surrogates, which UTF-8 cannot carry."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
