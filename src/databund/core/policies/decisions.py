@@ -141,13 +141,17 @@ def reevaluate(record: JsonValue, policy: Policy) -> Decision:
         )
     decision = evaluate(policy, load_request(record.get("request")), load_facts(record.get("facts")))
     again = decision.record()
-    for name in _DECISIVE:
-        if canonicalize(record.get(name)) != canonicalize(again[name]):
-            raise ContentMismatch(
-                f"The recorded decision differs from the policy's in {name!r}.",
-                fix="Do not rely on the record; ask who wrote it.",
-            )
+    if _decisive(record, _DECISIVE) != _decisive(again, _DECISIVE):
+        moved = next(name for name in _DECISIVE if _decisive(record, (name,)) != _decisive(again, (name,)))
+        raise ContentMismatch(
+            f"The recorded decision differs from the policy's in {moved!r}.",
+            fix="Do not rely on the record; ask who wrote it.",
+        )
     return decision
+
+
+def _decisive(record: Mapping[str, JsonValue], names: Iterable[str]) -> bytes:
+    return canonicalize({name: record.get(name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
 from typing import Protocol, TypeAlias, TypeVar
 
 from databund.core.canonical import MAX_INTEGER, JsonValue, canonicalize
-from databund.core.canonical import digest as json_digest
 from databund.core.policies.literals import MAX_DURATION, write_duration, write_instant
 from databund.core.policies.vocabulary import (
     ODRL_CONTEXT,
@@ -57,7 +58,10 @@ W = TypeVar("W", bound=_Written)
 
 
 def _normal(items: Iterable[W]) -> tuple[W, ...]:
-    return tuple(sorted(dict.fromkeys(items), key=lambda item: canonicalize(item.document())))
+    different = tuple(dict.fromkeys(items))
+    if len(different) < 2:
+        return different
+    return tuple(sorted(different, key=lambda item: canonicalize(item.document())))
 
 
 def _documents(items: Iterable[_Written]) -> list[JsonValue]:
@@ -249,7 +253,7 @@ class Label:
         return {"@value": self.text} if self.language is None else {"@language": self.language, "@value": self.text}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """A group of rules (§2.1). Prohibitions override permissions; there is no other conflict strategy here.
 
@@ -325,9 +329,14 @@ class Policy:
             **_present(**{"dct:title": _documents(self.titles), "dct:description": _documents(self.descriptions)}),
         }
 
+    @cached_property
+    def canonical(self) -> bytes:
+        """The canonical JSON of the normal form, which is written once."""
+        return canonicalize(self.document())
+
     def digest(self) -> bytes:
         """The 32 bytes of SHA-256 over the canonical JSON of the normal form: the terms hash of an offer."""
-        return json_digest(self.document())
+        return sha256(self.canonical).digest()
 
 
 def _without(rule: Rule | Duty, names: set[str]) -> dict[str, JsonValue]:
