@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import CursorResult, event
 
 from databund.errors import DatabundError, HeadMoved, LogForked, StoreCorrupt, StoreFull, StoreUnavailable
 from databund.ports import Heads
 from databund.storage import database as storage_database
-from databund.storage.database import SqlDatabase
+from databund.storage.database import SqlDatabase, SqlTables
 from databund.testing.memory_database import MemoryDatabase
 from databund.testing.memory_heads import MemoryHeads
 from tests.integration.log_victim import (
@@ -232,6 +232,29 @@ def test_a_writer_who_waits_can_be_interrupted(log: FaultyLog) -> None:
             assert not holder.is_alive()
     finally:
         signal.signal(signal.SIGUSR1, before)
+    log.examine()
+
+
+def test_an_interrupted_statement_frees_the_database(log: FaultyLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interruption while a statement's answer is read leaves no lock, though its error, with the cursor, is kept."""
+    whole = CursorResult._init_metadata
+
+    def interrupt(*_: object) -> None:
+        monkeypatch.setattr(CursorResult, "_init_metadata", whole)
+        raise KeyboardInterrupt
+
+    def interrupted(name: str) -> BaseException:
+        with pytest.raises(KeyboardInterrupt) as kept, log.database.write() as tables:
+            begin(tables, name)
+        return kept.value
+
+    def begin(tables: SqlTables, name: str) -> None:
+        do(log.auditor, tables, act(name))
+        monkeypatch.setattr(CursorResult, "_init_metadata", interrupt)
+
+    kept = [interrupted(f"interrupted {number}") for number in range(3)]
+    assert log.together([log.act] * 8) == ["done"] * 8
+    assert len(kept) == 3
     log.examine()
 
 

@@ -61,6 +61,7 @@ def open_sqlite(path: Path, *, create: bool) -> DatabaseEngine:
     writer = _engine(path, _WRITER, pool_size=1, max_overflow=0)
     event.listen(writer, "connect", lambda _connection, record: record.info.update({ERASED: False}))
     event.listen(writer, "checkin", _cut_wal)
+    event.listen(writer, "invalidate", _let_go)
     reader = _engine(path, _READER, pool_size=8, max_overflow=-1)
     return DatabaseEngine(writer, reader, begin_write=("BEGIN IMMEDIATE",), begin_read=("BEGIN",))
 
@@ -112,6 +113,12 @@ def _engine(path: Path, pragmas: tuple[str, ...], *, pool_size: int, max_overflo
     )
     translate_errors(engine, _meaning)
     return engine
+
+
+def _let_go(connection: sqlite3.Connection, *_: object) -> None:
+    """Roll back before a connection is thrown away: closing it frees no lock while an error holds a cursor of it."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _cut_wal(connection: sqlite3.Connection | None, record: Any) -> None:
