@@ -81,9 +81,13 @@ class Batch:
         """Let everybody know."""
         self._ended.set()
 
-    def wait(self) -> None:
-        """Return when the batch is durable. Raises what it failed with."""
-        self._ended.wait()
+    def wait(self, *, timeout_s: float) -> None:
+        """Return when the batch is durable. Raises what it failed with; after ``timeout_s`` `StoreUnavailable`."""
+        if not self._ended.wait(timeout_s):
+            raise StoreUnavailable(
+                f"Whether the database took the act is not known after {timeout_s:g} s.",
+                fix="Look whether it is there before you do it again.",
+            )
         failure = self._failure
         if failure is None:
             return

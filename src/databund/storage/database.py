@@ -38,6 +38,7 @@ from databund.storage.turns import Turns
 __all__ = ["SqlDatabase", "SqlTables"]
 
 _SQLITE = "sqlite:///"
+_LONGEST_COMMIT_S = 4 * PATIENCE_S
 
 
 class SqlTables:
@@ -156,7 +157,7 @@ class SqlDatabase:
                 self._leave()
             raise
         self._leave()
-        batch.wait()
+        batch.wait(timeout_s=_LONGEST_COMMIT_S)
 
     @contextmanager
     def read(self) -> Iterator[SqlTables]:
