@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -308,6 +309,31 @@ def test_settling_an_undelivered_order_is_refused(log: Log, tmp_path: Path) -> N
     _fails(log.write(tmp_path / "b.zip"), ProofInvalid, "licensed when the log has order.settled")
 
 
+@pytest.mark.parametrize("state", ["placed", "refused"])
+def test_a_delivery_before_its_license_is_refused(log: Log, tmp_path: Path, state: str) -> None:
+    """A delivery is a further use only of an order that was delivered, not of one that is only placed or refused."""
+    del log.events[3]  # the license
+    if state == "refused":
+        log.events.insert(3, Event(EventKind.REFUSED, 1, "", {"order": ORDER, "offer": "", "reason": "lost"}))
+
+    _fails(log.write(tmp_path / "b.zip"), ProofInvalid, f"{state} when the log has order.delivered")
+
+
+def test_a_decision_that_was_turned_around_is_refused(log: Log, tmp_path: Path) -> None:
+    """An entry that says denied of a decision that permits is not decided the same again."""
+    log.events[4].about["permitted"] = False
+
+    _fails(log.write(tmp_path / "b.zip"), ProofInvalid, "opposite")
+
+
+@pytest.mark.parametrize("at", [-1, 2**53 - 1])
+def test_a_time_outside_of_the_calendar_is_refused(log: Log, tmp_path: Path, at: int) -> None:
+    """No clock shows such a time, and nobody could print it."""
+    log.foreign.append(log.events[-1].entry().replace(b'"at":1,', b'"at":%d,' % at))
+
+    _fails(log.write(tmp_path / "b.zip"), DocumentInvalid, "time")
+
+
 def test_an_entry_that_is_no_event_is_refused(log: Log, tmp_path: Path) -> None:
     """The log holds events and nothing else."""
     log.foreign.append(b'{"about":{},"at":1,"by":"","kind":"something.else"}')
@@ -337,6 +363,30 @@ def test_no_truncation_of_a_bundle_verifies(log: Log, tmp_path: Path) -> None:
         cut.write_bytes(whole[:length])
         with pytest.raises(DatabundError):
             audit.verify(cut, key=str(KEY))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(log: Log, tmp_path: Path, method: int) -> None:
+    """Only what an export uses is unpacked; the dictionaries of others may ask for any amount of memory."""
+    path = log.write(tmp_path / "b.zip")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "c.zip", "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+
+    _fails(tmp_path / "c.zip", ProofInvalid, "packed strangely")
+
+
+def test_no_flipped_byte_of_a_bundle_is_a_crash(log: Log, tmp_path: Path) -> None:
+    """Whatever byte of the ZIP is another one, the bundle verifies or is refused by an error of ours."""
+    whole = bytearray(log.write(tmp_path / "b.zip").read_bytes())
+    directory = whole.index(b"PK\x01\x02")
+    odd = tmp_path / "odd.zip"
+    for place in (*range(0, 60), *range(directory, len(whole))):
+        whole[place] ^= 0x81
+        odd.write_bytes(whole)
+        with suppress(DatabundError):
+            audit.verify(odd, key=str(KEY))
+        whole[place] ^= 0x81
 
 
 def _anchored(log: Log, size: int, root: bytes) -> None:

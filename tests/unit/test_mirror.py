@@ -9,7 +9,7 @@ import pytest
 from databund.errors import CheckpointInvalid, LogForked, NodeChanged, ProofInvalid, StoreCorrupt
 from databund.sdk.log_sources import FolderLog
 from databund.sdk.mirror import Mirror
-from databund.tlog.checkpoints import OpenedCheckpoint, open_checkpoint
+from databund.tlog.checkpoints import Checkpoint, OpenedCheckpoint, open_checkpoint, sign_checkpoint
 from databund.tlog.fsck import fsck
 from databund.tlog.tiles import EntryBundle
 from tests.stored_logs import KEY, ORIGIN, StoredLog, checks, numbered
@@ -64,6 +64,17 @@ def test_entries_come_back_by_index(tmp_path: Path) -> None:
     mirror.update(StoredLog.of(ENTRIES), _open)
 
     assert list(mirror.entries(250, 520)) == list(enumerate(ENTRIES))[250:520]
+
+
+@pytest.mark.parametrize("bundle", [b"", b"\x00\x05entry"])
+def test_a_claimed_size_costs_nothing(tmp_path: Path, bundle: bytes) -> None:
+    """A log that signs for 2^62 entries, and serves nonsense, is refused at the first bundle, not after all of them."""
+    claimed = sign_checkpoint(Checkpoint(ORIGIN, 2**62, bytes(32)), [KEY.signer()]).to_bytes()
+    lying = StoredLog({"checkpoint": claimed, EntryBundle(0).path: bundle})
+
+    with pytest.raises(ProofInvalid, match="not an entry bundle"):
+        Mirror(tmp_path).update(lying, _open)
+    assert [name for name in _files(tmp_path) if name != "log.vkey"] == []
 
 
 def test_changed_entries_are_not_taken_over(tmp_path: Path) -> None:

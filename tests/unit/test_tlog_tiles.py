@@ -15,11 +15,13 @@ from databund.tlog.tiles import (
     TreeEdge,
     changed_tiles,
     consistency_proof,
+    each_changed_tile,
     format_entries,
     inclusion_proof,
     parse_entries,
     parse_path,
     root,
+    tile_count,
     tile_width,
 )
 from tests.unit.tlog_keys import MemoryLog, log_of
@@ -229,3 +231,15 @@ def test_prover_reads_each_tile_once() -> None:
 
     assert prover.inclusion_proof(7, 1000) == first
     assert len(reads) == seen == len(set(reads))
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_tiles_are_counted_without_making_them(size: int) -> None:
+    """The number of tiles of a tree is known without listing them, so also for a size that is only claimed."""
+    assert tile_count(size) == len(changed_tiles(0, size))
+
+
+def test_claimed_sizes_cost_nothing() -> None:
+    """Of the largest tree there can be, the first tile is had at once."""
+    assert next(each_changed_tile(0, MAX_SIZE)) == Tile(0, 0)
+    assert tile_count(MAX_SIZE) > 2**54

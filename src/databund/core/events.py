@@ -58,8 +58,11 @@ _SUBJECTS: dict[EventKind, frozenset[str]] = {
 }
 
 
+_LAST_S = 253_402_300_799  # the end of the year 9999, where calendars end
+
+
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One act: its kind, its time (Unix seconds), who did it (an address), and what it is about.
+    """One act: its kind, its time (Unix seconds, up to the year 9999), who did it (an address), and what it is about.
 
     ``about`` has exactly the members that the kind asks for; each is a string, an integer, a boolean, or a list or
     object of these.
@@ -71,6 +74,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: dict[str, documents.Json]
 
     def __post_init__(self) -> None:
+        if not 0 <= self.at <= _LAST_S:
+            raise DocumentInvalid(f"An entry has the time {self.at}.", fix="Use Unix seconds.")
         expected = _SUBJECTS[self.kind]
         if self.about.keys() != expected:
             raise DocumentInvalid(

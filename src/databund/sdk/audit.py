@@ -27,7 +27,7 @@ from databund.crypto.signatures import verify_typed_hash
 from databund.errors import FileUnusable, IllegalMove, LogForked, NotFound, ProofInvalid
 from databund.sdk.connection import Connection
 from databund.sdk.log_keys import verifier
-from databund.sdk.log_sources import DAMAGED_ZIP, FolderLog, NodeResources, TiledLog
+from databund.sdk.log_sources import DAMAGED_ZIP, PACKED, FolderLog, NodeResources, TiledLog
 from databund.sdk.mirror import KEY_FILE, Mirror
 from databund.tlog.checkpoints import OpenedCheckpoint, open_checkpoint
 from databund.tlog.merkle import leaf_hash
@@ -38,8 +38,9 @@ from databund.tlog.tiles import (
     Prover,
     Tile,
     TreeEdge,
-    changed_tiles,
+    each_changed_tile,
     parse_entries,
+    tile_count,
     tile_width,
 )
 
@@ -55,6 +56,7 @@ _MOVES = {
     EventKind.SETTLED: OrderEvent.SETTLE,
     EventKind.CERTIFIED: OrderEvent.CERTIFY,
 }
+_DELIVERED_ONCE = (OrderState.DELIVERED, OrderState.SETTLED, OrderState.CERTIFIED)
 _DAMAGED = (OSError, *DAMAGED_ZIP)
 _DO_NOT_TRUST = "Do not rely on this copy; get the bundle again, and ask the operator."
 Progress = Callable[[str, int, int], None]
@@ -94,8 +96,8 @@ def export(connection: Connection, info: NodeInfo, target: Path, *, progress: Pr
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
             bundle.writestr(KEY_FILE, info.log_key + "\n")
             bundle.writestr(_CHECKPOINT, note)
-            tiles = changed_tiles(0, checkpoint.size)
-            for number, tile in enumerate(tiles):
+            # One after the other: of how many entries a stranger's checkpoint speaks, its log has to show.
+            for number, tile in enumerate(each_changed_tile(0, checkpoint.size)):
                 bundle.writestr(tile.path, connection.get_bytes(f"/log/{tile.path}"))
                 if tile.level == 0:
                     path = EntryBundle(tile.index, tile.width).path
@@ -105,7 +107,7 @@ def export(connection: Connection, info: NodeInfo, target: Path, *, progress: Pr
                         for name, document in _documents(connection, Event.read(entry)):
                             bundle.writestr(name, document)
                 if progress is not None:
-                    progress("export", number + 1, len(tiles))
+                    progress("export", number + 1, tile_count(checkpoint.size))
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -180,8 +182,9 @@ class _Archive:
     def read(self, name: str) -> bytes:
         try:
             self._unread.discard(name)
-            if self._bundle.getinfo(name).file_size > _MEMBER_LIMIT:
-                raise ProofInvalid(f"{name} in the bundle is too large.", fix=_DO_NOT_TRUST)
+            member = self._bundle.getinfo(name)
+            if member.file_size > _MEMBER_LIMIT or member.compress_type not in PACKED:
+                raise ProofInvalid(f"{name} in the bundle is too large, or packed strangely.", fix=_DO_NOT_TRUST)
             return self._bundle.read(name)
         except KeyError:
             raise ProofInvalid(f"The bundle lacks {name}.", fix=_DO_NOT_TRUST) from None
@@ -276,7 +279,7 @@ class _Story:
             case EventKind.LISTED:
                 self._offer(str(about["offer"]))
             case EventKind.DECIDED:
-                self._decision(str(about["offer"]), about["decision"])
+                self._decision(str(about["offer"]), about["decision"], permitted=about["permitted"])
             case EventKind.ANCHORED:
                 self._anchors.append((documents.load(about["size"], int), str(about["root"])))
             case kind if (kind is EventKind.ORDERED or kind in _MOVES) and about.get("order") is not None:
@@ -316,11 +319,12 @@ class _Story:
             verify_typed_hash(view.signed.digest, view.signed.signature, signer=offer.provider)
             self._report.offers_verified += 1
 
-    def _decision(self, offer_id: str, record: documents.Json) -> None:
+    def _decision(self, offer_id: str, record: documents.Json, *, permitted: documents.Json) -> None:
         policy = self._policies.get(offer_id)
         if policy is None:
             raise ProofInvalid(f"A decision names the offer {offer_id}, which was never listed.", fix=_DO_NOT_TRUST)
-        reevaluate(record, policy)
+        if reevaluate(record, policy).permitted is not permitted:
+            raise ProofInvalid("A decision was logged as the opposite of itself.", fix=_DO_NOT_TRUST)
         self._report.decisions_rerun += 1
 
     def _move(self, order: str, kind: EventKind) -> None:
@@ -332,7 +336,7 @@ class _Story:
             return
         if state is None:
             raise ProofInvalid(f"The order {order} moved before it was placed.", fix=_DO_NOT_TRUST)
-        if kind is EventKind.DELIVERED and state is not OrderState.LICENSED:
+        if kind is EventKind.DELIVERED and state in _DELIVERED_ONCE:
             return  # a further use of the same license
         try:
             self._report.orders[order] = apply(state, _MOVES[kind])

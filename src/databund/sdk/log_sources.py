@@ -31,10 +31,23 @@ from databund.tlog.merkle import HASH_BYTES
 from databund.tlog.sources import Bundle
 from databund.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, parse_entries, parse_path, tile_width
 
-__all__ = ["DAMAGED_ZIP", "FolderLog", "HttpLog", "NodeResources", "Resources", "TiledLog", "ZipLog", "find_log"]
+__all__ = [
+    "DAMAGED_ZIP",
+    "PACKED",
+    "FolderLog",
+    "HttpLog",
+    "NodeResources",
+    "Resources",
+    "TiledLog",
+    "ZipLog",
+    "find_log",
+]
 
 DAMAGED_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What `zipfile` raises for a damaged archive: unknown methods and versions, passwords, streams that end or break."""
+
+PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""How exports are packed. Others are refused: an LZMA member may ask for 4 GiB of memory, whatever its size."""
 
 _RESOURCE_LIMIT = TILE_WIDTH * (2 + 65_535)  # bytes: the longest entry bundle
 _ATTEMPTS = 3
@@ -124,8 +137,9 @@ class ZipLog(TiledLog):
     def read(self, path: str) -> bytes:
         """One member."""
         try:
-            if self._archive.getinfo(path).file_size > _RESOURCE_LIMIT:
-                raise LogDamaged(f"{path} is too large.", fix="Get the file again.", path=path)
+            member = self._archive.getinfo(path)
+            if member.file_size > _RESOURCE_LIMIT or member.compress_type not in PACKED:
+                raise LogDamaged(f"{path} is too large, or packed strangely.", fix="Get the file again.", path=path)
             return self._archive.read(path)
         except KeyError:
             raise NotFound(f"The file lacks {path}.", fix="Get the file again.") from None

@@ -31,7 +31,6 @@ from databund.tlog.tiles import (
     TILE_WIDTH,
     EntryBundle,
     Prover,
-    Tile,
     TreeEdge,
     changed_tiles,
     format_entries,
@@ -107,10 +106,12 @@ class Mirror:
                     )
                 return Update(previous.size, previous, behind=True)
             check_advance(previous, following)
+            written: list[Path] = []
             try:
-                self._grow(edge, source, following, progress)
+                self._grow(edge, source, following, progress, written)
             except ProofInvalid:
-                self._forget(edge.size, following.size)
+                for file in written:
+                    file.unlink(missing_ok=True)
                 verify_extension(previous, following, source)
                 raise
             replace_file(self.folder / _CHECKPOINT, note)
@@ -143,7 +144,9 @@ class Mirror:
         source: LogSource,
         following: Checkpoint,
         progress: Callable[[str, int, int], None] | None,
+        written: list[Path],
     ) -> None:
+        """Write what is new, noting each file in ``written``. Raises ProofInvalid when it is not what was signed."""
         folders: set[Path] = set()
         start, size = edge.size, following.size
         for index in range(start // TILE_WIDTH, -(-size // TILE_WIDTH)):
@@ -158,10 +161,10 @@ class Mirror:
                 ) from error
             growth = edge.append([leaf_hash(entry) for entry in self._new(index, entries, edge)])
             edge = growth.edge
-            self._write(EntryBundle(index, width).path, format_entries(entries), folders)
+            written.append(self._write(EntryBundle(index, width).path, format_entries(entries), folders))
             for tile, content in growth.tiles.items():
                 if tile.width == tile_width(tile.level, tile.index, size=size):
-                    self._write(tile.path, content, folders)
+                    written.append(self._write(tile.path, content, folders))
             if progress is not None:
                 progress("fetch", edge.size - start, size - start)
         if edge.root() != following.root:
@@ -184,7 +187,7 @@ class Mirror:
                 )
         return entries[max(0, known) :]
 
-    def _write(self, path: str, content: bytes, folders: set[Path]) -> None:
+    def _write(self, path: str, content: bytes, folders: set[Path]) -> Path:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         folders.update(parent for parent in file.parents if parent.is_relative_to(self.folder))
@@ -192,6 +195,7 @@ class Mirror:
             opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
+        return file
 
     def _tidy(self, old_size: int, new_size: int) -> None:
         """Remove the partial resources that full ones replaced (c2sp.org/tlog-tiles "Partial Tiles")."""
@@ -199,13 +203,6 @@ class Mirror:
             if tile.width == TILE_WIDTH:
                 for path in (tile.path, *([EntryBundle(tile.index).path] if tile.level == 0 else [])):
                     rmtree(self.folder / f"{path}.p", ignore_errors=True)
-
-    def _forget(self, old_size: int, new_size: int) -> None:
-        """Remove what an update wrote that came to nothing."""
-        for tile in changed_tiles(old_size, new_size):
-            (self.folder / Tile(tile.level, tile.index, tile.width).path).unlink(missing_ok=True)
-            if tile.level == 0:
-                (self.folder / EntryBundle(tile.index, tile.width).path).unlink(missing_ok=True)
 
 
 def read_range(source: LogSource, start: int, stop: int) -> Iterator[tuple[int, bytes]]:

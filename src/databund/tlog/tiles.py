@@ -39,11 +39,13 @@ __all__ = [
     "TreeEdge",
     "changed_tiles",
     "consistency_proof",
+    "each_changed_tile",
     "format_entries",
     "inclusion_proof",
     "parse_entries",
     "parse_path",
     "root",
+    "tile_count",
     "tile_width",
 ]
 
@@ -141,15 +143,25 @@ def changed_tiles(old_size: int, new_size: int) -> tuple[Tile, ...]:
     Those of level 0 name the entry bundles that change, too. Raises InvalidInput when the tree would shrink.
     """
     _check_sizes(old_size, new_size)
-    return tuple(_changed_tiles(old_size, new_size))
+    return tuple(each_changed_tile(old_size, new_size))
 
 
-def _changed_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
+def each_changed_tile(old_size: int, new_size: int) -> Iterator[Tile]:
+    """As `changed_tiles`, one at a time: for sizes that are only claimed."""
     level = 0
     while (new_count := new_size >> (TILE_HEIGHT * level)) > (old_count := old_size >> (TILE_HEIGHT * level)):
         for index in range(old_count // TILE_WIDTH, (new_count - 1) // TILE_WIDTH + 1):
             yield Tile(level, index, tile_width(level, index, size=new_size))
         level += 1
+
+
+def tile_count(size: int) -> int:
+    """How many tiles a tree of ``size`` leaves has."""
+    count = 0
+    while size:
+        count += -(-size // TILE_WIDTH)
+        size >>= TILE_HEIGHT
+    return count
 
 
 def format_entries(entries: Sequence[bytes]) -> bytes:
