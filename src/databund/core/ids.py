@@ -81,12 +81,18 @@ class DatasetId(Bytes32):
     @classmethod
     def of(cls, provider: Address, name: str) -> Self:
         """The id of the dataset that ``provider`` calls ``name``."""
-        return cls(keccak256(bytes(12) + bytes(provider) + cls.salt(name)))
+        return cls(_dataset_hash(bytes(provider), name))
 
     @staticmethod
     def salt(name: str) -> bytes:
         """What the provider passes to ``DatasetTitle.register`` (32 bytes)."""
         return keccak256(name.encode())
+
+
+@lru_cache(maxsize=1024)
+def _dataset_hash(provider: bytes, name: str) -> bytes:
+    """The id of a dataset; remembered, because whatever is about a dataset asks for it again."""
+    return keccak256(bytes(12) + provider + DatasetId.salt(name))
 
 
 class OfferId(Bytes32):

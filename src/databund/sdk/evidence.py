@@ -8,9 +8,10 @@ you trust.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from databund.core import documents, evidence, statements
 from databund.core.agreements import Certificate, agreement_of
@@ -37,6 +38,7 @@ from databund.tlog.receipts import check_receipt
 
 __all__ = ["ChainReport", "EvidenceReport", "holds_evidence", "standalone_verifier", "verify", "verify_bytes"]
 
+T = TypeVar("T")
 _ACCOUNT_SIGNATURE = 65  # bytes; smart accounts (ERC-1271) sign in their own forms, which only the chain can check
 _DO_NOT_TRUST = "Do not rely on this evidence; ask the operator of the exchange for it again."
 
@@ -123,14 +125,14 @@ class _Bundle:
         self._unread = set(members)
 
     def report(self, key: str | None, policy: WitnessPolicy | None) -> EvidenceReport:
-        manifest = documents.decode(self._read(evidence.MANIFEST), Manifest)
+        manifest = self._document(evidence.MANIFEST, Manifest)
         if key is not None and key.strip() != manifest.log_key:
             raise ProofInvalid(f"The evidence is from a log with another key, {manifest.log_key}.", fix=_DO_NOT_TRUST)
         log_key = VerifierKey.parse(manifest.log_key)
         if manifest.origin != log_key.name:
             raise _wrong("it names another log than its key")
         opened, events = self._entries(manifest, log_key, policy)
-        signed = documents.decode(self._read(evidence.OFFER), SignedOffer)
+        signed = self._document(evidence.OFFER, SignedOffer)
         offer_id = signed.offer.id
         self._statement(manifest, log_key, evidence.predicate(manifest, events, signed.offer, offer_id=offer_id))
         report = EvidenceReport(
@@ -158,6 +160,14 @@ class _Bundle:
             return self._members[name]
         except KeyError:
             raise _wrong(f"{name} is missing") from None
+
+    def _document(self, name: str, kind: type[T]) -> T:
+        """A member that was written by `documents.encode`, which has one form of every value."""
+        data = self._read(name)
+        value = documents.decode(data, kind)
+        if documents.encode(value) != data:
+            raise _wrong(f"{name} is not in its one form")
+        return value
 
     def _optional(self, name: str) -> bytes | None:
         return self._read(name) if name in self._members else None
@@ -216,7 +226,7 @@ class _Bundle:
 
     def _offer(self, report: EvidenceReport, manifest: Manifest, signed: SignedOffer, offer_id: OfferId) -> Policy:
         """The offer is the one that was ordered, and every decision comes out again under its policy."""
-        dataset = documents.decode(self._read(evidence.DATASET), Dataset)
+        dataset = self._document(evidence.DATASET, Dataset)
         policy = check_terms(signed.offer, self._read(evidence.POLICY), dataset)
         if (signed.domain.chain_id, signed.domain.exchange) != (manifest.chain_id, manifest.exchange):
             raise _wrong("the offer is made for another exchange")
@@ -224,6 +234,10 @@ class _Bundle:
         for index, event in report.events.items():
             if event.about.get("offer", name) != name:
                 raise _wrong(f"entry {index} is about another offer")
+            if event.about.get("currency", str(signed.offer.currency)) != str(signed.offer.currency):
+                raise _wrong(f"entry {index} names another currency than the offer")
+            if event.about.get("content_root", str(signed.offer.content_root)) != str(signed.offer.content_root):
+                raise _wrong(f"entry {index} delivers something else than was offered")
             if event.kind is EventKind.DECIDED:
                 _decide_again(event, policy)
                 report.decisions_rerun += 1
@@ -235,13 +249,13 @@ class _Bundle:
 
     def _chain(self, report: EvidenceReport, manifest: Manifest, signed: SignedOffer) -> None:
         """The receipt records what the entries say was sold, paid and licensed."""
-        document = self._optional(evidence.CHAIN)
+        document = self._document(evidence.CHAIN, ChainDocument) if evidence.CHAIN in self._members else None
         licensed = _only(report.events, EventKind.LICENSED) or _only(report.events, EventKind.OBSERVED)
         if (document is None) != (licensed is None):
             raise _wrong("the chain's receipt and the entry of the license do not come together")
         if document is None or licensed is None:
             return
-        proven = verify_receipt(documents.decode(document, ChainDocument).proof())
+        proven = verify_receipt(document.proof())
         sale = license_sold(proven, manifest.order, exchange=manifest.exchange, currency=signed.offer.currency)
         ordered = _only(report.events, EventKind.ORDERED) or licensed
         about = licensed.about
@@ -290,7 +304,7 @@ class _Bundle:
         if certificate != expected or documents.encode(certificate) != document:
             raise _wrong("the certificate says something else than the chain and the offer")
         told = (certified.about["certificate"], certified.about["agreement"])
-        if told != (documents.digest(certificate).hex(), bytes(certificate.agreement).hex()):
+        if told != (sha256(document).hexdigest(), bytes(certificate.agreement).hex()):
             raise _wrong("the certificate is not the one that the log names")
         report.certificate = certificate
 
@@ -301,9 +315,9 @@ class _Bundle:
             story.add(event)
         disclosed: dict[Commitment, tuple[bytes, bytes]] = {}
         for commitment in story.standings():
-            document = self._optional(evidence.attachment_member(commitment))
-            if document is not None:
-                content = documents.decode(document, Disclosure)
+            member = evidence.attachment_member(commitment)
+            if member in self._members:
+                content = self._document(member, Disclosure)
                 if content.commitment != commitment:
                     raise _wrong(f"the attachment {commitment} is called by another name")
                 disclosed[commitment] = (content.salt, content.content)

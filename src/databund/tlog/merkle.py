@@ -41,6 +41,7 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 """The root of the tree without leaves (RFC 9162 section 2.1.1)."""
 
 _SIZE_BYTES: Final = 8
+_HASH_SIZES: Final = frozenset({HASH_BYTES})
 _ASK_AGAIN: Final = "Fetch the proof and the checkpoint again; if it fails again, do not trust this log."
 
 
@@ -234,5 +235,5 @@ def verify_consistency(
 
 
 def _check_hashes(what: str, hashes: Iterable[bytes]) -> None:
-    if any(len(value) != HASH_BYTES for value in hashes):
+    if not _HASH_SIZES.issuperset(map(len, hashes)):
         raise ProofInvalid(f"The {what} has a hash that is not {HASH_BYTES} bytes.", fix=_ASK_AGAIN)

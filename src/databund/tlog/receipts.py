@@ -147,6 +147,7 @@ def _protected(issuer: str, subject: str, key_id: bytes) -> bytes:
     return encode({_ALGORITHM: _EDDSA, _KEY_ID: key_id, _CLAIMS: claims, _STRUCTURE: _RFC9162_SHA256})
 
 
+@lru_cache(maxsize=16)
 def _signed(protected: bytes, root: bytes) -> bytes:
     """The Sig_structure of COSE_Sign1 (RFC 9052 section 4.4)."""
     return encode(["Signature1", protected, b"", root])

@@ -8,11 +8,12 @@ skipped, because a rule that is not understood must not permit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import product
 from typing import TypeVar
+
+import msgspec
 
 from databund.core.canonical import JsonValue, canonicalize
 from databund.core.policies.literals import read_duration, read_instant, read_iri, read_place, read_term
@@ -106,8 +107,7 @@ def parse_policy(document: JsonValue) -> Policy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(msgspec.Struct, frozen=True):
     """A JSON object at a path, its member names in their short form."""
 
     path: str
@@ -115,7 +115,7 @@ class _Node:
 
     @classmethod
     def read(cls, value: JsonValue, path: str, names: Iterable[str]) -> _Node:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise _invalid(path, "an object is expected.", "Write the ODRL node inline.")
         members: dict[str, JsonValue] = {}
         for spelled, item in value.items():
@@ -145,8 +145,7 @@ class _Node:
         return [_Node.read(item.value, item.path, names) for item in self.items(name, most)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
+class _Value(msgspec.Struct, frozen=True):
     """A JSON value at a path."""
 
     path: str
@@ -155,7 +154,7 @@ class _Value:
     def items(self, most: int) -> list[_Value]:
         """The members of a list; a single value counts as a list of one."""
         value = self.value
-        if isinstance(value, Mapping) and set(value) == {"@list"}:
+        if isinstance(value, dict) and set(value) == {"@list"}:
             value = value["@list"]
         if not isinstance(value, list | tuple):
             return [_Value(self.path, value)]
@@ -165,6 +164,8 @@ class _Value:
 
 
 def _short_name(name: str) -> str:
+    if ":" not in name:
+        return {"@id": "uid", "@type": "type"}.get(name, name)
     full = expand(name)
     if full.startswith(ODRL):
         full = full.removeprefix(ODRL)
@@ -172,7 +173,7 @@ def _short_name(name: str) -> str:
         full = "dct:" + full.removeprefix(PREFIXES["dct"])
     elif full.startswith(PREFIXES["rdf"]):
         full = "rdf:" + full.removeprefix(PREFIXES["rdf"])
-    return {"@id": "uid", "@type": "type"}.get(full, full)
+    return full
 
 
 def _check_context(node: _Node) -> None:
@@ -180,7 +181,7 @@ def _check_context(node: _Node) -> None:
     for item in node.items("@context"):
         if isinstance(item.value, str) and item.value in (ODRL_CONTEXT, PROFILE):
             seen.add(item.value)
-        elif isinstance(item.value, Mapping):
+        elif isinstance(item.value, dict):
             for name, meaning in item.value.items():
                 if PREFIXES.get(name) != meaning:
                     raise _invalid(f"{item.path}.{name[:80]}", "this context entry is not known.", "Leave it away.")
@@ -286,7 +287,7 @@ def _atoms(node: _Node, shared: Mapping[str, _Value | None]) -> list[tuple[str, 
 
 
 def _action(item: _Value) -> str:
-    if isinstance(item.value, Mapping) and set(item.value) != {"@id"}:
+    if isinstance(item.value, dict) and set(item.value) != {"@id"}:
         node = _Node.read(item.value, item.path, {"rdf:value"})
         return _name(item.path + ".rdf:value", node.required("rdf:value"))
     return _name(item.path, item.value)
@@ -294,7 +295,7 @@ def _action(item: _Value) -> str:
 
 def _resource(item: _Value) -> str:
     """The IRI of one asset or party; collections are refused, as we cannot tell their members."""
-    if isinstance(item.value, Mapping):
+    if isinstance(item.value, dict):
         node = _Node.read(item.value, item.path, {"uid", "type"})
         _check_type(node, "Party", "Asset")
         return _text(item.path + ".uid", node.required("uid"), read_iri)
@@ -351,7 +352,7 @@ def _right_operand(node: _Node, left: LeftOperand, operator: Operator) -> RightO
 
 def _term(item: _Value, left: LeftOperand, declared: str | None) -> str:
     read = read_place if left is LeftOperand.SPATIAL else read_term
-    if isinstance(item.value, Mapping) and set(item.value) == {"@id"}:
+    if isinstance(item.value, dict) and set(item.value) == {"@id"}:
         return _text(item.path, item.value["@id"], lambda text: read(read_iri(text)))
     return _text(item.path, _literal(item, _TERM_TYPES, declared), read)
 
@@ -362,7 +363,7 @@ def _quantity(item: _Value, left: LeftOperand, declared: str | None) -> int | ti
         return _text(item.path, value, read_duration)
     if left is LeftOperand.DATE_TIME:
         return _text(item.path, value, read_instant)
-    typed = declared is not None or isinstance(item.value, Mapping)
+    typed = declared is not None or isinstance(item.value, dict)
     if typed and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
         return int(value)
     if type(value) is int:
@@ -373,7 +374,7 @@ def _quantity(item: _Value, left: LeftOperand, declared: str | None) -> int | ti
 def _literal(item: _Value, types: tuple[str, ...], declared: str | None) -> JsonValue:
     """The value of a literal, plain or typed; the type must be one that the left operand has."""
     value = item.value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         node = _Node.read(value, item.path, {"@value", "type"})
         written = node.value("type")
         declared = _name(written.path, written.value) if written else declared
@@ -388,7 +389,7 @@ def _labels(node: _Node, name: str) -> tuple[Label, ...]:
 
 
 def _label(item: _Value) -> Label:
-    if isinstance(item.value, Mapping):
+    if isinstance(item.value, dict):
         node = _Node.read(item.value, item.path, {"@value", "@language"})
         language = node.value("@language")
         text = _text(item.path + ".@value", node.required("@value"), str)
@@ -399,7 +400,7 @@ def _label(item: _Value) -> Label:
 
 def _name(path: str, value: JsonValue) -> str:
     """The short form of a vocabulary term, given as a term, a prefixed name, an IRI or an ``@id`` object."""
-    if isinstance(value, Mapping) and set(value) == {"@id"}:
+    if isinstance(value, dict) and set(value) == {"@id"}:
         value = value["@id"]
     if not isinstance(value, str):
         raise _invalid(path, "one term of the vocabulary is expected.", "Write one term, such as odrl:use.")
