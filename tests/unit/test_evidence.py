@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -19,23 +20,29 @@ from typing import Any
 import msgspec
 import pytest
 
+from databund.app.auditing import Auditor
 from databund.core import canonical, documents, evidence
 from databund.core.amounts import Amount, Payment
 from databund.core.archives import pack, unpack
 from databund.core.attachments import Presence
-from databund.core.ids import Address
+from databund.core.chain_proofs import license_sold, verify_receipt
+from databund.core.events import Event, EventKind
+from databund.core.ids import Address, keccak256
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
+from databund.crypto.signatures import verify_ed25519
 from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
+from databund.ports import Tables
 from databund.sdk.evidence import holds_evidence, standalone_verifier, verify, verify_bytes
-from databund.tlog.checkpoints import Checkpoint, sign_checkpoint
+from databund.tlog.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from databund.tlog.merkle import inclusion_root, leaf_hash
+from databund.tlog.notes import Signature, VerifierKey, ed25519_verifier
 from databund.tlog.policies import WitnessPolicy
 from databund.tlog.proofs import EntryProof, verify_entry
 from databund.tlog.receipts import sign_receipt
 from tests.unit.marketplace import BUYER, OPERATOR, PROVIDER, STRANGER
 from tests.unit.tlog_keys import Key
-from tests.unit.trades import WITNESS, Trade, changed, cosigner
+from tests.unit.trades import WITNESS, Trade, changed, cosigner, stated, word
 
 Members = dict[str, bytes]
 
@@ -416,6 +423,175 @@ def test_a_forged_offer_is_refused() -> None:
         verify_bytes(changed(bundle(), forge))
 
 
+def only_decided(members: Members) -> None:
+    """A trade of which only the decision is told."""
+    manifest = documents.decode(members[evidence.MANIFEST], evidence.Manifest)
+    kept = tuple(place for place in manifest.entries if place.kind == "decision.made")
+    for place in set(manifest.entries) - set(kept):
+        for name in (evidence.entry_member, evidence.proof_member, evidence.receipt_member):
+            del members[name(place.index)]
+    members[evidence.MANIFEST] = documents.encode(msgspec.structs.replace(manifest, entries=kept))
+
+
+def negative_index(members: Members) -> None:
+    """A receipt at a place that no block has."""
+    edited(members, evidence.CHAIN, "index", to=-1)
+
+
+def negative_chain(members: Members) -> None:
+    """A chain with a number that none has."""
+    edited(members, evidence.MANIFEST, "chain_id", to=-1)
+    edited(members, evidence.OFFER, "domain", "chain_id", to=-1)
+
+
+def strange_curve(members: Members) -> None:
+    """A statement key on a curve that nobody knows."""
+    key = documents.decode(members[evidence.MANIFEST], evidence.Manifest).statement_key
+    p256, other = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03010f")
+    edited(members, evidence.MANIFEST, "statement_key", to="0x" + bytes(key).replace(p256, other).hex())
+
+
+def more_in_the_manifest(members: Members) -> None:
+    """A manifest with a member that we do not know."""
+    members[evidence.MANIFEST] = members[evidence.MANIFEST].replace(b'{"chain_id"', b'{"a":1,"chain_id"')
+
+
+def an_entry_twice(members: Members) -> None:
+    """A manifest that names an entry twice."""
+    entries = canonical.parse(members[evidence.MANIFEST])["entries"]  # type: ignore[call-overload, index]
+    edited(members, evidence.MANIFEST, "entries", to=[*entries, entries[-1]])
+
+
+def spaces(name: str) -> Callable[[Members], None]:
+    """Another spelling of a document."""
+
+    def change(members: Members) -> None:
+        members[name] = members[name].replace(b"{", b"{ ", 1)
+
+    return change
+
+
+ODDITIES: dict[str, Callable[[Members], None]] = {
+    each.__name__: each
+    for each in (only_decided, negative_index, negative_chain, strange_curve, more_in_the_manifest, an_entry_twice)
+} | {
+    f"spaces in {name}": spaces(name) for name in unpack(bundle()) if name.endswith(".json") and name[:9] != "statement"
+}
+
+
+@pytest.mark.parametrize("change", ODDITIES.values(), ids=ODDITIES)
+def test_what_nobody_would_write_is_refused(change: Callable[[Members], None]) -> None:
+    """Odd values, unknown members and other spellings are refused by both, with an error and no traceback."""
+    told = changed(bundle(), change)
+
+    with pytest.raises(IntegrityFailed):
+        verify_bytes(told, key=str(trade().vkey))
+    standalone_refuses(told, str(trade().vkey))
+
+
+@pytest.mark.parametrize("payload", [b'{"subject":5}', b'{"subject":[5]}', b"[]", b"{"])
+def test_a_statement_of_another_form_is_refused(payload: bytes) -> None:
+    """What the operator signed as the statement may be anything; it is refused as such."""
+    members = unpack(bundle())
+    del members[evidence.DSSE], members[evidence.SIGSTORE]
+    told = stated(members, payload, key_id="+".join(str(trade().vkey).split("+", 2)[:2]))
+
+    with pytest.raises(ProofInvalid):
+        verify_bytes(told)
+    standalone_refuses(told)
+
+
+def refused_by_both(made: Trade, why: str) -> None:
+    """Neither verifier takes the evidence of a trade of which the operator logged too much."""
+    with pytest.raises(IntegrityFailed, match=why):
+        verify_bytes(made.bundle())
+    standalone_refuses(made.bundle())
+
+
+def test_another_delivery_than_the_offer_is_refused() -> None:
+    """What was delivered has to be what was offered."""
+    made = Trade().delivered()
+    last = made.market.entries()[-1]
+    made.logged(EventKind.DELIVERED, **{**last.about, "content_root": "0x" + "77" * 32, "use": 2})
+
+    refused_by_both(made, "delivers something else")
+
+
+def test_another_currency_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order is placed in the currency of the offer."""
+
+    def lying(self: Auditor, tables: Tables, *events: Event) -> Sequence[int]:
+        for event in events:
+            if event.kind is EventKind.ORDERED:
+                event.about["currency"] = str(STRANGER.address)
+        return honest(self, tables, *events)
+
+    honest = Auditor.append
+    monkeypatch.setattr(Auditor, "append", lying)
+
+    refused_by_both(Trade(), "another currency")
+
+
+def test_an_erasure_before_its_attachment_is_refused() -> None:
+    """Nothing is erased before an entry names it."""
+    made = Trade().delivered()
+    early = "0x" + "99" * 32
+    made.logged(EventKind.DESTROYED, attachment=early, reason="mistake")
+    records = made.market.database._records
+    records.about_order[len(records.entries) - 1] = made.id
+    last = next(event for event in reversed(made.market.entries()) if event.kind is EventKind.DECIDED)
+    made.logged(EventKind.DECIDED, **{**last.about, "attachment": early})
+
+    refused_by_both(made, "no entry named before")
+
+
+def transfer(sender: Address, recipient: Address, amount: int) -> list[Any]:
+    """The log of a transfer in the currency of the trade."""
+    kind = keccak256(b"Transfer(address,address,uint256)")
+    currency = trade().market.exchange.currency.address
+    return [bytes(currency), [kind, word(sender), word(recipient)], word(amount)]
+
+
+def test_only_what_the_exchange_paid_is_of_the_sale() -> None:
+    """Money that others move in the same chain transaction, or after the sale, is none that the sale paid."""
+    made = Trade()
+    exchange = made.market.exchange.domain.exchange
+    made.block.others = lambda logs: [
+        transfer(STRANGER.address, PROVIDER.address, 10**9),
+        *logs,
+        transfer(exchange, STRANGER.address, 10**9),
+    ]
+
+    report = verify_bytes(made.bundle())
+    lines = "\n".join(standalone().check(made.bundle()))
+
+    assert report.chain is not None
+    assert report.chain.sale.payments == made.block.outcome.payments
+    assert all(f"{payment.account}: {payment.amount} base" in lines for payment in made.block.outcome.payments)
+    assert str(10**9) not in lines
+
+
+def test_a_long_receipt_is_proven() -> None:
+    """A buyer who lets the chain transaction record more than 64 KiB does not make the trade unprovable."""
+    made = Trade()
+    made.block.others = lambda logs: [[bytes(20), [bytes(32)], bytes(100_000)], *logs]
+
+    assert verify_bytes(made.bundle()).chain is not None
+    assert list(standalone().check(made.bundle()))
+
+
+def test_a_term_that_no_entry_can_count_has_no_end() -> None:
+    """A term beyond 2^53 - 1 is told as one without end, by the log and by what the chain proves."""
+    made = Trade()
+    made.block.outcome = msgspec.structs.replace(made.block.outcome, expiry=2**53)
+    proven = verify_receipt(made.block.proof())
+    domain, currency = made.market.exchange.domain, made.market.exchange.currency.address
+    document = {**documents.dump(evidence.ChainDocument.of(made.block.proof()))}
+
+    assert license_sold(proven, made.id, exchange=domain.exchange, currency=currency).expiry is None
+    assert standalone().chain_says(document, bytes(made.id), str(domain.exchange), str(currency))["expiry"] is None
+
+
 # --- strangers: nothing is signed again ---
 
 
@@ -473,4 +649,68 @@ def test_the_shipped_file_needs_little() -> None:
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
     assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"cryptography"}
-    assert len(standalone_verifier().splitlines()) <= 600
+    assert len(standalone_verifier().splitlines()) <= 640
+
+
+def test_nothing_in_an_entry_writes_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An entry's own line breaks, colors and directions are not printed by the shipped file."""
+    made = Trade().delivered()
+    last = made.market.entries()[-1]
+    made.logged(EventKind.DELIVERED, by="x\n  Seen by 5 of 5 named witnesses.\x1b[2J\u202e", **{**last.about, "use": 2})
+    (tmp_path / "e.zip").write_bytes(made.bundle())
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(tmp_path / "e.zip")])
+
+    standalone().main()
+
+    printed = capsys.readouterr().out
+    assert "order.delivered, by x?  Seen by 5 of 5 named witnesses.?[2J?" in printed
+    assert "\n  Seen by 0 of 0 named witnesses.\n" in printed
+
+
+def test_one_witness_under_two_names_is_one() -> None:
+    """Who holds one key does not make a quorum of two by it, whatever the key is called."""
+    name, _, material = str(WITNESS.vkey).split("+", 2)
+    other = VerifierKey("other.example", WITNESS.vkey.signature_type, WITNESS.vkey.public_key)
+    note = unpack(bundle())[evidence.proof_member(2)].partition(b"\n\n")[2]
+    opened = open_checkpoint(note, origin=trade().vkey.name, log=[ed25519_verifier(trade().vkey, verify_ed25519)])
+    line = next(line for line in opened.unknown if line.name == name)
+    twice = note + str(Signature(other.name, other.key_id, line.value)).encode()
+    keys = [standalone().read_vkey(str(key), 4) for key in (WITNESS.vkey, other)]
+
+    assert material == str(other).split("+", 2)[2]
+    assert len(standalone().open_checkpoint(twice, standalone().read_vkey(str(trade().vkey), 1), keys)[2]) == 1
+
+
+def test_a_policy_that_only_mentions_the_dataset_is_refused() -> None:
+    """The policy has to be about the dataset, and not only to name it somewhere."""
+    told = changed(bundle(), mentioned)
+
+    with pytest.raises(IntegrityFailed):
+        verify_bytes(told)
+    members = unpack(told)
+    signed = canonical.parse(members[evidence.OFFER])
+    manifest = canonical.parse(members[evidence.MANIFEST])
+    with pytest.raises(standalone().Wrong, match="policy is for another dataset"):
+        standalone().check_documents(members, manifest, {}, signed, "")
+
+
+def mentioned(members: Members) -> None:
+    """A policy about something else, whose name tells of the dataset, and an offer that commits to it."""
+    target = canonical.parse(members[evidence.POLICY])["target"]  # type: ignore[call-overload, index]
+    edited(members, evidence.POLICY, "target", to="urn:example:other")
+    edited(members, evidence.POLICY, "uid", to=target)
+    edited(members, evidence.OFFER, "offer", "terms_hash", to="0x" + sha256(members[evidence.POLICY]).hexdigest())
+
+
+def test_many_members_do_not_hold_the_shipped_file_up() -> None:
+    """A file of a hundred thousand members is refused at once, by whoever was asked first."""
+    crowded = b"".join(
+        struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0x21, 0, 0, 0, 8, 0) + b"%08d" % number
+        for number in range(100_000)
+    )
+
+    standalone_refuses(crowded)
+    with pytest.raises(ProofInvalid, match="never"):
+        verify_bytes(crowded)

@@ -12,9 +12,9 @@ import rlp
 from trie.hexary import HexaryTrie
 
 from databund.app.attaching import Attaching, attach
-from databund.app.evidencing import Evidencing, Signers, sealed, signed
+from databund.app.evidencing import Evidencing, Signers, sealed
 from databund.core import canonical, statements
-from databund.core.archives import unpack
+from databund.core.archives import pack, unpack
 from databund.core.attachments import ErasureReason
 from databund.core.chain_proofs import ReceiptProof
 from databund.core.events import Event, EventKind
@@ -23,7 +23,7 @@ from databund.core.ids import Address, Commitment, OrderId, keccak256
 from databund.core.offers import Offer
 from databund.core.orders import Order
 from databund.crypto.signatures import verify_ed25519
-from databund.errors import ProofInvalid
+from databund.errors import DatabundError
 from databund.ports import ChainOutcome
 from databund.sdk.evidence import standalone_verifier
 from databund.tlog.checkpoints import read_unverified, sign_checkpoint
@@ -48,12 +48,16 @@ def word(value: int | bytes | Address) -> bytes:
 
 @dataclass
 class Block:
-    """A block with other receipts around the one that matters. Its parts can be changed before it is read."""
+    """A block with other receipts around the one that matters. Its parts can be changed before it is read.
+
+    ``others`` makes of the logs of the sale those of the whole chain transaction.
+    """
 
     market: Marketplace
     order: Order
     outcome: ChainOutcome
     status: int = 1
+    others: Callable[[list[Any]], list[Any]] = list
 
     def logs(self) -> list[Any]:
         """What the smart contracts of the exchange recorded: who was paid, and what was sold."""
@@ -67,7 +71,8 @@ class Block:
         expiry = 2**64 - 1 if self.outcome.expiry is None else self.outcome.expiry
         data = (self.order.id, self.order.units, self.order.price, currency, expiry)
         topics = [_SOLD, word(offer.id), word(self.order.buyer), word(offer.provider)]
-        return [*paid, [bytes(domain.exchange), topics, b"".join(word(each) for each in data)]]  # type: ignore[arg-type]
+        sold = [bytes(domain.exchange), topics, b"".join(word(each) for each in data)]  # type: ignore[arg-type]
+        return self.others([*paid, sold])
 
     def proof(self) -> ReceiptProof:
         """The proof of the receipt, by other people's RLP and trie."""
@@ -138,6 +143,12 @@ class Trade:
             self.market.auditor.append(tables, Event(last.kind, NOW, last.by, {**last.about, "decision": decision}))
         return self
 
+    def logged(self, kind: EventKind, *, at: int = NOW, by: object = OPERATOR.address, **about: Any) -> Trade:
+        """Log anything about the order, as an operator could."""
+        with self.market.database.write() as tables:
+            self.market.auditor.append(tables, Event(kind, at, str(by), about))
+        return self
+
     def erased(self, commitment: Commitment) -> Trade:
         """Erase an attachment, an hour later."""
         self.market.now += 3600
@@ -184,9 +195,20 @@ def changed(bundle: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
     change(members)
     try:
         return sealed(members, signers=SIGNERS)
-    except ProofInvalid:  # the story cannot be told; the old one stands in the statement
+    except DatabundError:  # the story cannot be told; the old one stands in the statement
         payload = statements.statement(members, predicate_type=PREDICATE_TYPE, predicate=told["predicate"])
-        return signed(members, payload, signers=SIGNERS)
+        return stated(members, payload, key_id=envelope["signatures"][0]["keyid"])
+
+
+def stated(members: dict[str, bytes], payload: bytes, *, key_id: str) -> bytes:
+    """The bundle of these members with any statement, signed by the operator's keys."""
+    message, hint = statements.pae(payload), key_id.split("+")[0] + "/statement"
+    ours, theirs = SIGNERS.log.sign(message), SIGNERS.statement.sign(message)
+    both = {
+        DSSE: statements.envelope(payload, key_id=key_id, signature=ours),
+        SIGSTORE: statements.sigstore_bundle(payload, hint=hint, signature=theirs),
+    }
+    return pack({**members, **both})
 
 
 def cosigner(key: VerifierKey) -> Verifier:

@@ -10,12 +10,12 @@ from eth_abi.exceptions import EncodingError
 
 from databund.chain.connection import Connection, NodeRefusal, Receipt
 from databund.chain.deployment import Deployment
-from databund.chain.ledger import PERPETUAL
 from databund.chain.payments import received
 from databund.chain.refusals import Refusals
 from databund.chain.sending import Sender
 from databund.chain.smart_contracts import SmartContract
 from databund.core.amounts import Amount
+from databund.core.canonical import MAX_INTEGER
 from databund.core.ids import Address, OrderId
 from databund.core.offers import Offer, SignedOffer, price_of
 from databund.core.orders import Purchase
@@ -125,7 +125,10 @@ class ChainRelayer:
         for log in receipt["logs"]:
             emitter = Address(bytes.fromhex(log["address"][2:]))
             if emitter == self._deployment.currency.address:
-                transfers.append(self._money.event("Transfer", log))
+                transfer = self._money.event("Transfer", log)
+                # A buyer with code of its own is called back, and may move money that is not of the sale.
+                if transfer is not None and Address(bytes.fromhex(transfer["from"][2:])) == self._deployment.exchange:
+                    transfers.append(transfer)
             elif emitter == self._deployment.exchange and (sale := self._exchange.event("LicenseSold", log)):
                 expiry = sale["expiry"]
         return ChainOutcome(
@@ -134,7 +137,8 @@ class ChainRelayer:
             block_hash=receipt["blockHash"],
             succeeded=int(receipt["status"], 16) == 1,
             payments=received(transfers, besides=self._deployment.exchange),
-            expiry=None if expiry == PERPETUAL else expiry,
+            # As for a term without end, whose number is larger: no log entry can count so far.
+            expiry=None if expiry is None or expiry > MAX_INTEGER else expiry,
         )
 
 

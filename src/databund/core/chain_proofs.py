@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from databund.core.amounts import Amount, Payment
+from databund.core.canonical import MAX_INTEGER
 from databund.core.chain_events import LicenseSold, Place
 from databund.core.ids import Address, OfferId, OrderId, keccak256
 from databund.errors import ProofInvalid
@@ -23,7 +24,6 @@ Rlp: TypeAlias = "bytes | list[Rlp]"
 
 _SOLD: Final = keccak256(b"LicenseSold(bytes32,address,address,bytes32,uint64,uint256,address,uint64)")
 _TRANSFER: Final = keccak256(b"Transfer(address,address,uint256)")
-_PERPETUAL: Final = 2**64 - 1
 _RECEIPTS_ROOT, _NUMBER = 5, 8  # places in a block header
 _MAX_DEPTH: Final = 64
 _ASK_AGAIN: Final = "Ask a node of the chain for the proof again; if it fails again, do not trust its source."
@@ -82,7 +82,7 @@ def verify_receipt(proof: ReceiptProof, *, block_hash: str | None = None) -> Pro
 
 
 def license_sold(receipt: ProvenReceipt, order_id: OrderId, *, exchange: Address, currency: Address) -> LicenseSold:
-    """What ``exchange`` sold under an order, and what each account received in ``currency`` by it.
+    """What ``exchange`` sold under an order, and what each account received in ``currency`` from it.
 
     ``place`` has no chain transaction (a receipt does not name its own). Raises `ProofInvalid` unless the receipt is of
     a success and records the order exactly once.
@@ -92,18 +92,19 @@ def license_sold(receipt: ProvenReceipt, order_id: OrderId, *, exchange: Address
     if not receipt.succeeded or len(sales) != 1 or len(named) != 1:
         raise ProofInvalid(f"The receipt does not record the sale of the order {order_id}.", fix=_ASK_AGAIN)
     (sale,) = named
+    at = receipt.logs.index(sale)
     if len(sale.topics) != 4 or len(sale.data) != 160 or sale.data[96:128] != bytes(12) + bytes(currency):
         raise _malformed("sale")
     units, price, expiry = (int.from_bytes(sale.data[at : at + 32]) for at in (32, 64, 128))
     return LicenseSold(
-        place=Place(receipt.block, receipt.block_hash, "", receipt.logs.index(sale)),
+        place=Place(receipt.block, receipt.block_hash, "", at),
         order_id=order_id,
         offer_id=OfferId(sale.topics[1]),
         buyer=Address(sale.topics[2][12:]),
         units=units,
         price=Amount(price),
-        payments=_payments(receipt, currency, exchange),
-        expiry=None if expiry == _PERPETUAL else expiry,
+        payments=_payments(receipt.logs[:at], currency, exchange),
+        expiry=None if expiry > MAX_INTEGER else expiry,  # as for a term without end: no entry can count so far
     )
 
 
@@ -115,10 +116,12 @@ def rlp_decode(data: bytes) -> Rlp:
     return item
 
 
-def _payments(receipt: ProvenReceipt, currency: Address, exchange: Address) -> tuple[Payment, ...]:
+def _payments(logs: tuple[ChainLog, ...], currency: Address, exchange: Address) -> tuple[Payment, ...]:
+    """What the exchange passed on before it recorded the sale; what others moved meanwhile is not of the sale."""
     received: dict[Address, int] = {}
-    for log in receipt.logs:
-        if log.address == currency and log.topics[:1] == (_TRANSFER,) and len(log.topics) == 3 and len(log.data) == 32:
+    paid = (_TRANSFER, bytes(12) + bytes(exchange))
+    for log in logs:
+        if log.address == currency and log.topics[:2] == paid and len(log.topics) == 3 and len(log.data) == 32:
             account = Address(log.topics[2][12:])
             received[account] = received.get(account, 0) + int.from_bytes(log.data)
     received.pop(exchange, None)
@@ -127,6 +130,8 @@ def _payments(receipt: ProvenReceipt, currency: Address, exchange: Address) -> t
 
 def _value(proof: ReceiptProof, root: bytes) -> bytes:
     """Walk the trie from its root; each node must have the hash that its parent names."""
+    if proof.index < 0:
+        raise _malformed("index")
     path = [digit for byte in _rlp_number(proof.index) for digit in (byte >> 4, byte & 15)]
     waiting = list(reversed(proof.nodes))
     node: Rlp = root

@@ -7,8 +7,9 @@ is the node's business, checking one anybody's; here is what both must agree on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -17,7 +18,7 @@ from databund.core.events import Event, EventKind
 from databund.core.ids import Address, Commitment, Hex, OfferId, OrderId
 from databund.core.offers import Offer
 from databund.core.orders import OrderEvent, OrderState, apply
-from databund.errors import DocumentInvalid, IllegalMove, ProofInvalid
+from databund.errors import DocumentInvalid, IdentifierInvalid, IllegalMove, ProofInvalid
 
 __all__ = [
     "AGREEMENT",
@@ -38,6 +39,7 @@ __all__ = [
     "Disclosure",
     "LogPlace",
     "Manifest",
+    "Rlp",
     "attachment_member",
     "entry_member",
     "predicate",
@@ -70,6 +72,7 @@ To check it, get the log's verifier key (vkey) from a place you trust, and run, 
 The verifier in here can only be trusted as far as this file; the same text is printed by: databund audit verifier
 """
 
+_RLP: Final = re.compile(r"0x(?:[0-9a-f]{2})*+")
 _MOVES: Final = {
     EventKind.LICENSED: OrderEvent.LICENSE,
     EventKind.REFUSED: OrderEvent.REFUSE,
@@ -106,7 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         indexes = [place.index for place in self.entries]
-        if self.format != FORMAT or not indexes or indexes != sorted(set(indexes)) or indexes[0] < 0:
+        ordered = indexes == sorted(set(indexes))
+        if self.format != FORMAT or not indexes or not ordered or indexes[0] < 0 or self.chain_id < 0:
             raise DocumentInvalid(f"This is no manifest of {FORMAT!r}.", fix="Use a newer databund, or verify.py.")
 
     @property
@@ -120,17 +124,30 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{self.origin}/statement"
 
 
+class Rlp(Hex):
+    """A part of a chain's proof, of any length: what a chain transaction may record is for its block to limit."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``0x…`` in lower-case digits. Raises `IdentifierInvalid`."""
+        if not _RLP.fullmatch(text):
+            raise IdentifierInvalid(f"{text[:80]!r} is not hexadecimal.", fix="Write 0x and pairs of digits.")
+        return cls.fromhex(text[2:])
+
+
 class ChainDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A `ReceiptProof` as JSON, ``chain.json``."""
 
-    header: Hex
+    header: Rlp
     index: int
-    nodes: tuple[Hex, ...]
+    nodes: tuple[Rlp, ...]
 
     @classmethod
     def of(cls, proof: ReceiptProof) -> ChainDocument:
         """The document of a proof."""
-        return cls(Hex(proof.header), proof.index, tuple(Hex(node) for node in proof.nodes))
+        return cls(Rlp(proof.header), proof.index, tuple(map(Rlp, proof.nodes)))
 
     def proof(self) -> ReceiptProof:
         """The proof of the document."""
@@ -201,10 +218,11 @@ def state_after(events: Iterable[Event], order: OrderId) -> OrderState:
 
 def predicate(manifest: Manifest, events: Mapping[int, Event], offer: Offer, *, offer_id: OfferId) -> dict[str, Any]:
     """What the statement says of the trade, in short; it follows from the members that it is about."""
+    state = state_after(events.values(), manifest.order)
     first = next(event for event in events.values() if event.kind in (EventKind.ORDERED, EventKind.OBSERVED))
     return {
         "order": str(manifest.order),
-        "state": str(state_after(events.values(), manifest.order)),
+        "state": str(state),
         "offer": str(offer_id),
         "dataset": str(offer.dataset),
         "provider": str(offer.provider),

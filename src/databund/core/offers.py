@@ -54,6 +54,10 @@ class Domain(msgspec.Struct, frozen=True):
     chain_id: int
     exchange: Address
 
+    def __post_init__(self) -> None:
+        if self.chain_id < 0:
+            raise OfferInvalid("No chain has a negative number.", fix="Use the number that eth_chainId gives.")
+
     def digest(self, struct_hash: bytes) -> Bytes32:
         """What is signed: EIP-712 ``encode(domainSeparator, message)``, hashed."""
         return signing_digest(

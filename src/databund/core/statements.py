@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from databund.core import canonical
@@ -42,8 +43,10 @@ Verify = Callable[[bytes, bytes], None]
 def statement(files: Mapping[str, bytes], *, predicate_type: str, predicate: Mapping[str, Any]) -> bytes:
     """The statement (RFC 8785 bytes) that says ``predicate`` about these files, each named with its SHA-256."""
     subjects = ",".join(
-        f'{{"digest":{{"sha256":"{sha256(content).hexdigest()}"}},"name":{_quoted(name)}}}'
-        for name, content in sorted(files.items())
+        [
+            f'{{"digest":{{"sha256":"{sha256(content).hexdigest()}"}},"name":{_quoted(name)}}}'
+            for name, content in sorted(files.items())
+        ]
     )
     told = canonical.canonicalize(predicate).decode()
     return (  # canonical as it stands: the names are in their order, and each file is a short one
@@ -59,7 +62,8 @@ def check_subjects(payload: bytes, files: Mapping[str, bytes], *, predicate_type
     """
     document = _read("statement", payload)
     told = document.get("subject")
-    digests = {str(each.get("name")): each.get("digest") for each in told if isinstance(each, dict)} if told else {}
+    listed = told if isinstance(told, list) else []
+    digests = {str(each.get("name")): each.get("digest") for each in listed if isinstance(each, dict)}
     for name, content in files.items():
         if digests.pop(name, None) != {"sha256": sha256(content).hexdigest()}:
             raise ProofInvalid(f"The signed statement is not about this {name}.", fix=_DO_NOT_TRUST)
@@ -80,7 +84,7 @@ def pae(payload: bytes) -> bytes:
 
 def envelope(payload: bytes, *, key_id: str, signature: bytes) -> bytes:
     """The DSSE envelope of a payload and the signature of its `pae`."""
-    return canonical.canonicalize(_envelope(payload, key_id, signature))
+    return _envelope(payload, key_id, signature).encode()
 
 
 def check_envelope(data: bytes, payload: bytes, *, key_id: str, verify: Verify) -> None:
@@ -102,12 +106,10 @@ def open_envelope(data: bytes, *, key_id: str, verify: Verify) -> bytes:
 
 def sigstore_bundle(payload: bytes, *, hint: str, signature: bytes) -> bytes:
     """A Sigstore bundle v0.3 of a payload signed with the managed key that ``hint`` names."""
-    document: dict[str, canonical.JsonValue] = {
-        "mediaType": BUNDLE_TYPE,
-        "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
-        "dsseEnvelope": _envelope(payload, hint, signature),
-    }
-    return canonical.canonicalize(document)
+    return (
+        f'{{"dsseEnvelope":{_envelope(payload, hint, signature)},"mediaType":"{BUNDLE_TYPE}",'
+        f'"verificationMaterial":{{"publicKey":{{"hint":{_quoted(hint)}}},"tlogEntries":[]}}}}'
+    ).encode()
 
 
 def check_sigstore_bundle(data: bytes, payload: bytes, *, hint: str, verify: Verify) -> None:
@@ -118,16 +120,16 @@ def check_sigstore_bundle(data: bytes, payload: bytes, *, hint: str, verify: Ver
     verify(pae(payload), signature)
 
 
-def _envelope(payload: bytes, key_id: str, signature: bytes) -> dict[str, Any]:
-    return {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
-    }
+def _envelope(payload: bytes, key_id: str, signature: bytes) -> str:
+    """Canonical as it stands: the names are in their order, and base64 needs no quoting."""
+    return (
+        f'{{"payload":"{base64.b64encode(payload).decode()}","payloadType":"{PAYLOAD_TYPE}",'
+        f'"signatures":[{{"keyid":{_quoted(key_id)},"sig":"{base64.b64encode(signature).decode()}"}}]}}'
+    )
 
 
 def _quoted(text: str) -> str:
-    return canonical.canonicalize(text).decode()
+    return encode_basestring(text) if text.isascii() else canonical.canonicalize(text).decode()
 
 
 def _signature(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import coincurve
 import pyrage  # type: ignore[import-untyped]  # ships no stubs
 from blake3 import blake3
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -138,7 +138,10 @@ def p256_sign(seed: bytes, message: bytes) -> bytes:
 
 def p256_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` (DER) is that of ``message``."""
-    key = load_der_public_key(public)
+    try:
+        key = load_der_public_key(public)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("the key is of a kind that is not known") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("the key is not on the curve P-256")
     key.verify(signature, message, ec.ECDSA(hashes.SHA256()))

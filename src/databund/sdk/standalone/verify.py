@@ -26,7 +26,7 @@ import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -39,7 +39,7 @@ class Wrong(Exception):
 
 # What Python raises when a part has another form than the code expects, or a signature does not fit.
 MALFORMED = (ArithmeticError, AttributeError, InvalidSignature, LookupError, RuntimeError, TypeError, ValueError)
-MALFORMED += (StopIteration, struct.error)
+MALFORMED += (StopIteration, UnsupportedAlgorithm, struct.error)
 
 
 def need(condition, why):
@@ -75,6 +75,13 @@ def parse(data):
     return json.loads(data.decode(), object_pairs_hook=once)
 
 
+def document(data):
+    """A JSON document in its canonical form."""
+    value = parse(data)
+    need(canonical(value) == data, "a document is not in its one form")
+    return value
+
+
 def unhex(text):
     """The bytes of 0x and hexadecimal digits."""
     need(text[:2] == "0x", "a value does not begin with 0x")
@@ -87,20 +94,21 @@ def unhex(text):
 def read_zip(data):
     """The members by name. The whole file is written again from them: no bit may differ."""
     members, at = {}, 0
-    while data[at : at + 4] == b"PK\x03\x04":
+    while data[at : at + 4] == b"PK\x03\x04" and len(members) < 4096:
         checksum, _, size, name_size = struct.unpack_from("<3LH", data, at + 14)
         start = at + 30 + name_size
         name, content = data[at + 30 : start].decode("ascii"), data[start : start + size]
         need(zlib.crc32(content) == checksum, f"{name} does not have its checksum")
         members[name], at = content, start + size
-    body, index = b"", b""
+    body, index, offset = [], b"", 0
     for name, content in sorted(members.items()):
         facts = (20, 0, 0, 0, 0x21, zlib.crc32(content), len(content), len(content), len(name), 0)
-        index += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, *facts, 0, 0, 0, 0, len(body)) + name.encode()
-        body += struct.pack("<4s5H3L2H", b"PK\3\4", *facts) + name.encode() + content
+        index += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, *facts, 0, 0, 0, 0, offset) + name.encode()
+        body += [struct.pack("<4s5H3L2H", b"PK\3\4", *facts), name.encode(), content]
+        offset += 30 + len(name) + len(content)
     count = len(members)
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(index), len(body), 0)
-    need(body + index + end == data, "the file is not bit for bit the archive of its members")
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(index), offset, 0)
+    need(b"".join(body) + index + end == data, "the file is not bit for bit the archive of its members")
     return members
 
 
@@ -228,12 +236,15 @@ def chain_says(document, order, exchange, currency):
     need(value[0] < 0x80 or value[0] >= 0xC0, "the receipt has another form")
     status, _, _, logs = read_rlp(value[1:] if value[0] < 0x80 else value)
     need(status == b"\1", "the chain transaction failed")
-    received, sales = {}, []
-    for emitter, topics, data in logs:
-        if address(emitter) == currency and topics[:1] == [TRANSFER] and len(topics) == 3:
+    received, sales, payer, money = {}, [], unhex(exchange), unhex(currency)
+    need((address(payer), address(money)) == (exchange, currency), "an address is not written as EIP-55 asks")
+    for emitter, topics, data in logs:  # what others moved meanwhile, or the exchange after the sale, is not of it
+        paid = emitter == money and topics[:2] == [TRANSFER, bytes(12) + payer] and not sales
+        if paid and (len(topics), len(data)) == (3, 32):
             account = address(topics[2][12:])
             received[account] = received.get(account, 0) + int.from_bytes(data, "big")
-        if address(emitter) == exchange and topics[:1] == [SOLD]:
+        if emitter == payer and topics[:1] == [SOLD]:
+            need((len(topics), len(data)) == (4, 160), "the sale is recorded in another form")
             sales.append((topics, [data[i : i + 32] for i in range(0, 160, 32)]))
     need(len(sales) == 1 and sales[0][1][0] == order, "the receipt does not record the sale of this order")
     (topics, words), expiry = sales[0], int.from_bytes(sales[0][1][4], "big")
@@ -246,7 +257,7 @@ def chain_says(document, order, exchange, currency):
         "buyer": address(topics[2][12:]),
         "units": int.from_bytes(words[1], "big"),
         "price": str(int.from_bytes(words[2], "big")),
-        "expiry": None if expiry == MASK else expiry,
+        "expiry": None if expiry >> 53 else expiry,  # a term that no entry can count has no end
         "payments": [{"account": account, "amount": str(amount)} for account, amount in received.items()],
     }
 
@@ -255,12 +266,12 @@ def chain_says(document, order, exchange, currency):
 
 
 def read_vkey(vkey, kind):
-    """The name, key ID and Ed25519 key of a verifier key, <name>+<key ID>+<base64 of type and key>."""
+    """The name, key ID and Ed25519 key of a verifier key, <name>+<key ID>+<base64 of type and key>, and the latter."""
     name, identifier, material = vkey.strip().split("+", 2)
     raw = unbase64(material)
     need(raw[:1] == bytes([kind]) and len(raw) == 33, f"{name}: not a verifier key of type {kind} (Ed25519)")
     need(sha256(name.encode() + b"\n" + raw)[:4].hex() == identifier, f"{name}: the key ID is not the key's")
-    return name, bytes.fromhex(identifier), Ed25519PublicKey.from_public_bytes(raw[1:])
+    return name, bytes.fromhex(identifier), Ed25519PublicKey.from_public_bytes(raw[1:]), raw
 
 
 def open_checkpoint(note, log, witnesses):
@@ -280,7 +291,7 @@ def open_checkpoint(note, log, witnesses):
             if (name, raw[:4]) == witness[:2]:
                 at = int.from_bytes(raw[4:12], "big")
                 witness[2].verify(raw[12:], f"cosignature/v1\ntime {at}\n{text}".encode())
-                seen[witness[:2]] = at
+                seen[witness[3]] = at  # one key counts once, under whatever names
     need(signed, "the log did not sign the checkpoint")
     return int(size), unbase64(root), seen
 
@@ -405,8 +416,7 @@ def follow(events, order):
         if event["kind"] == "key.destroyed":
             continue
         need(event["about"].get("order") == order, f"an entry {event['kind']} is about something else")
-        need(state or (state, event["kind"]) in MOVES, f"the order was not placed before {event['kind']}")
-        if event["kind"].startswith(("order.", "license.")):
+        if event["kind"] != "decision.made" or state is None:
             need((state, event["kind"]) in MOVES, f"the order is {state} when the log has {event['kind']}")
             state = MOVES[state, event["kind"]]
     need(state, "no entry says that the order was placed")
@@ -456,11 +466,16 @@ def check_documents(members, manifest, events, signed, offer_id):
     """Offer, policy and dataset are those of the entries; returns what the chain and the attachments say."""
     offer, domain = signed["offer"], signed["domain"]
     only = {event["kind"]: event["about"] for event in events.values()}
-    policy, dataset = members["policy.json"], sha256(members["dataset.json"]).hex()
-    need(all(e["about"].get("offer", offer_id) == offer_id for e in events.values()), "an entry is about another offer")
+    policy, dataset = members["policy.json"], parse(members["dataset.json"])
+    target = f"urn:databund:dataset:{offer['dataset']}:{sha256(members['dataset.json']).hex()}"
+    for name, value in (("offer", offer_id), ("currency", offer["currency"]), ("content_root", offer["content_root"])):
+        need(all(e["about"].get(name, value) == value for e in events.values()), f"an entry is about another {name}")
     need(domain == {"chain_id": manifest["chain_id"], "exchange": manifest["exchange"]}, "the offer is for elsewhere")
     need(sha256(policy) == unhex(offer["terms_hash"]), "the policy is not the one of the offer")
-    need(f"urn:databund:dataset:{offer['dataset']}:{dataset}".encode() in policy, "the policy is for another dataset")
+    need(document(policy)["target"] == target, "the policy is for another dataset")
+    name = keccak256(bytes(12) + unhex(dataset["provider"]) + keccak256(dataset["name"].encode()))
+    sold = ("0x" + name.hex(), dataset["provider"], dataset["manifest"]["root"])
+    need(sold == (offer["dataset"], offer["provider"], offer["content_root"]), "the offer is for another dataset")
     settled, certified = only.get("order.settled"), only.get("order.certified")
     licensed = only.get("order.licensed") or only.get("license.observed")
     need(("chain.json" in members) == bool(licensed), "the chain's receipt and its entry do not come together")
@@ -468,14 +483,15 @@ def check_documents(members, manifest, events, signed, offer_id):
         need((name in members) == bool(certified), f"{name} and the entry that certifies do not come together")
     sale = None
     if licensed:
-        chain = parse(members["chain.json"])
+        chain = document(members["chain.json"])
         sale = chain_says(chain, unhex(manifest["order"]), manifest["exchange"], offer["currency"])
         ordered = only.get("order.placed") or licensed
         same = all(sale[name] == ordered[name] for name in ("offer", "units", "price"))
         same = same and all(sale[name] == licensed[name] for name in ("block", "expiry"))
         need(same, "the chain recorded another sale than the entries tell")
     if settled:
-        need(settled["payments"] == sale["payments"], "the chain shows other payments than the entries")
+        same = settled["chain_transaction"] == licensed["chain_transaction"]
+        need(same and settled["payments"] == sale["payments"], "the chain shows other payments than the entries")
     if certified:
         certificate, agreement = members["certificate.json"], members["agreement.json"]
         terms = {"currency": offer["currency"], "agreement": "0x" + sha256(agreement).hex()}
@@ -489,24 +505,23 @@ def check_documents(members, manifest, events, signed, offer_id):
 
 def check_attachments(members, events):
     """What became of each attachment that a decision names: it may be here, erased, or withheld."""
-    erased = {e["about"]["attachment"]: e["at"] for e in events.values() if e["kind"] == "key.destroyed"}
-    found = {}
+    found, erased = {}, {}
     for event in events.values():
-        name = event["about"].get("attachment") if event["kind"] == "decision.made" else None
-        if name is not None:
+        name = event["about"].get("attachment")
+        if event["kind"] == "key.destroyed":
+            need(name in found, "an erasure is of something that no decision named before")
+            erased.setdefault(name, f"erased on {day(event['at'])}")
+        elif name is not None:
             member = f"attachments/{name[2:]}.json"
             found[name] = "withheld"
             if member in members:
-                document = parse(members[member])
-                salted = b"\2" + unhex(document["salt"]) + unhex(document["content"])
-                need(len(unhex(document["salt"])) == 32, "a salt has another length")
-                found[name] = "0x" + sha256(salted).hex()
-                need(found[name] == name == document["commitment"], f"the attachment {name} was changed")
+                told = document(members[member])
+                salted = b"\2" + unhex(told["salt"]) + unhex(told["content"])
+                need(len(unhex(told["salt"])) == 32, "a salt has another length")
+                same = "0x" + sha256(salted).hex() == name == told["commitment"]
+                need(same and len(told) == 3, f"the attachment {name} was changed")
                 found[name] = "disclosed"
-            if name in erased:
-                found[name] = f"erased on {day(erased[name])}"
-    need(set(erased) <= set(found), "an erasure is of something that no decision names")
-    return found
+    return {**found, **erased}
 
 
 def day(seconds):
@@ -516,9 +531,11 @@ def day(seconds):
 
 def check(data, key=None, witnesses=(), quorum=0):
     """Check a bundle; returns what is proven, line by line. Raises Wrong, or what a parser or a signature raises."""
+    need(len(data) <= 1 << 26, "the file is larger than evidence can be")
     members = read_zip(data)
-    manifest = parse(members["bundle.json"])
-    need(canonical(manifest) == members["bundle.json"], "bundle.json is not canonical")
+    manifest = document(members["bundle.json"])
+    known = "chain_id entries exchange format log_key order origin statement_key"
+    need(sorted(manifest) == known.split(), "bundle.json has other members")
     need(manifest["format"] == "databund evidence v1", "this verifier knows databund evidence v1 only")
     need(key is None or key.strip() == manifest["log_key"], "the bundle is from a log with another key")
     log = read_vkey(manifest["log_key"], 1)
@@ -532,6 +549,7 @@ def check(data, key=None, witnesses=(), quorum=0):
     need(manifest["entries"], "the bundle has no entries")
     for place in manifest["entries"]:
         index = place["index"]
+        need(type(index) is int and index not in events and len(place) == 2, "bundle.json names an entry strangely")
         entry, proof, receipt = names = [f"entries/{index}{end}" for end in (".json", ".tlog-proof", ".receipt.cbor")]
         expected.update(names)
         if opened is None:
@@ -540,12 +558,14 @@ def check(data, key=None, witnesses=(), quorum=0):
         hashes = check_proof(members[proof], members[entry], index, note, opened)
         subject = f"urn:databund:order:{manifest['order']}"
         check_receipt(members[receipt], log, subject, (index, opened[0]), opened[1], hashes)
-        events[index] = parse(members[entry])
-        need(events[index]["kind"] == place["kind"], f"entry {index} is not what the bundle calls it")
+        event = events[index] = parse(members[entry])
+        need(event["kind"] == place["kind"], f"entry {index} is not what the bundle calls it")
+        fits = sorted(event) == ["about", "at", "by", "kind"] and type(event["at"]) is int
+        need(fits and event["at"] >= 0 and len(members[entry]) <= 65535, f"entry {index} has another form")
     need(list(events) == sorted(events), "the entries are not in the order of the log")
     need(len(opened[2]) >= quorum, f"{len(opened[2])} of the named witnesses saw the checkpoint, not {quorum}")
 
-    signed = parse(members["offer.json"])
+    signed = document(members["offer.json"])
     offer_id, state = offer_hash(signed["offer"]), follow(events, manifest["order"])
     predicate = predicate_of(manifest, events, state, signed["offer"], offer_id)
     check_statements(members, manifest, log, predicate)
@@ -562,9 +582,15 @@ def check(data, key=None, witnesses=(), quorum=0):
     for name, fate in attachments.items():
         yield f"Attachment {name}: {fate}."
     if sale:
-        yield f"Block {sale['block_hash']} records the sale of {sale['units']} unit(s) to {sale['buyer']}; received:"
+        yield f"On chain {manifest['chain_id']}, block {sale['block_hash']} records that the exchange at"
+        yield f"  {manifest['exchange']} sold {sale['units']} unit(s) to {sale['buyer']}, and paid:"
         for payment in sale["payments"]:
             yield f"  {payment['account']}: {payment['amount']} base units of {signed['offer']['currency']}"
+
+
+def plain(text):
+    """What can be printed of a text: nobody's entry writes lines, colors or directions of its own on the screen."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
 
 
 def main():
@@ -578,9 +604,9 @@ def main():
     try:
         data = Path(given.file).read_bytes()
         quorum = len(given.witness) if given.quorum is None else given.quorum
-        lines = list(check(data, given.key, given.witness, quorum))
+        lines = [plain(line) for line in check(data, given.key, given.witness, quorum)]
     except (OSError, Wrong) as error:
-        sys.exit(f"NOT PROVEN: {error}.")
+        sys.exit(f"NOT PROVEN: {plain(error)}.")
     except MALFORMED as error:
         sys.exit(f"NOT PROVEN: a part is malformed or wrongly signed ({type(error).__name__}).")
     print("PROVEN by this file:", *lines, sep="\n  ")
@@ -590,9 +616,9 @@ def main():
     if not given.witness:
         print("  - that everybody sees the same log: give --witness VKEY of those who watch it")
     print("  - that the block is on the chain: compare its hash with a node of the chain you trust")
-    print(
-        "  - the provider's signature of the offer, and that the policy leads to the decisions: databund audit verify"
-    )
+    print("  - that the exchange is the one you mean: compare its address")
+    print("  - that the log has no further entries about the order: verify a copy of the whole log")
+    print("  - the provider's signature, and that the policy leads to decisions and agreement: databund audit verify")
 
 
 if __name__ == "__main__":
