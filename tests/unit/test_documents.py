@@ -123,3 +123,30 @@ def test_many_brackets_are_no_nesting() -> None:
     with pytest.raises(DocumentInvalid, match="nested deeper than 64 levels"):
         canonical.parse(deep)
     assert canonical.parse(flat[:-1] + b"," + b"[" * 63 + b"]" * 63 + b"]")
+
+
+class Text(msgspec.Struct, frozen=True):
+    """What a person wrote, and a number that may have a fraction."""
+
+    text: str
+    number: float = 0.0
+
+
+@pytest.mark.parametrize(
+    "value", [SAMPLE, Text("".join(map(chr, range(0xD800))) + "\ue000\U0001f600"), Text("", 1e21), Text("", 1.0)]
+)
+def test_what_was_written_is_read(value: msgspec.Struct) -> None:
+    """Whatever `encode` writes is in its one form, also where other writers spell it otherwise."""
+    assert documents.decode_written(documents.encode(value), type(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "spelled"), [(",", ", "), ("0xef", "0xEF"), (str(SAMPLE.address), str(SAMPLE.address).lower())]
+)
+def test_another_spelling_of_a_value_is_refused(written: str, spelled: str) -> None:
+    """White space, and digits of another case, say the same, and are not what was written."""
+    data = documents.encode(SAMPLE).replace(written.encode(), spelled.encode())
+
+    assert documents.decode(data, Sample) == SAMPLE
+    with pytest.raises(DocumentInvalid, match="one form"):
+        documents.decode_written(data, Sample)

@@ -15,7 +15,7 @@ from databund.core.amounts import Amount
 from databund.core.ids import Address, Bytes32, Hex
 from databund.errors import DatabundError, DocumentInvalid
 
-__all__ = ["Json", "decode", "digest", "dump", "encode", "from_json", "load", "to_json"]
+__all__ = ["Json", "decode", "decode_written", "digest", "dump", "encode", "from_json", "load", "to_json"]
 
 Json = dict[str, Any] | list[Any] | str | int | float | bool | None
 T = TypeVar("T")
@@ -49,6 +49,15 @@ def digest(value: Any) -> bytes:
 def decode(data: bytes, kind: type[T]) -> T:
     """Read JSON bytes as ``kind``. Raises `DocumentInvalid`."""
     return load(canonical.parse(data), kind)
+
+
+def decode_written(data: bytes, kind: type[T]) -> T:
+    """Read JSON bytes as ``kind``, which have to be those that `encode` writes. Raises `DocumentInvalid`."""
+    value = decode(data, kind)
+    written = msgspec.json.encode(value, enc_hook=to_json, order="sorted")  # RFC 8785 but for floats and rare names
+    if written != data and encode(value) != data:
+        raise DocumentInvalid(f"This {kind.__name__} is not in its one form.", fix="Get it again from who wrote it.")
+    return value
 
 
 def to_json(value: Any) -> Any:

@@ -5,6 +5,7 @@ Integers, byte and text strings, arrays, maps, null and one-byte tags. Reading t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from databund.errors import ProofInvalid
@@ -51,6 +52,7 @@ def decode(data: bytes) -> Any:
     return item
 
 
+@lru_cache(maxsize=512)
 def _head(major: int, argument: int) -> bytes:
     if argument < 24:
         return bytes((major << 5 | argument,))
