@@ -51,6 +51,7 @@ PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 _RESOURCE_LIMIT = TILE_WIDTH * (2 + 65_535)  # bytes: the longest entry bundle
 _ATTEMPTS = 3
+_LONGEST_S = 120.0
 _PAUSE_S = 0.2
 _GONE = {404, 410}
 
@@ -159,10 +160,16 @@ class NodeResources:
 
 
 class HttpLog(TiledLog):
-    """A log on a web server, below a URL. Raises `NodeUnreachable` when it does not answer, or answers nonsense."""
+    """A log on a web server, below a URL.
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    Raises `NodeUnreachable` when it does not answer, answers nonsense, or takes longer than ``longest_s`` for a file.
+    """
+
+    def __init__(
+        self, url: str, *, transport: httpx.BaseTransport | None = None, longest_s: float = _LONGEST_S
+    ) -> None:
         super().__init__(self)
+        self._longest_s = longest_s
         self.url = _checked(url)
         self._http = httpx.Client(
             transport=transport,
@@ -189,7 +196,7 @@ class HttpLog(TiledLog):
         raise AssertionError("unreachable")
 
     def _get(self, path: str) -> bytes:
-        body = bytearray()
+        body, end = bytearray(), time.monotonic() + self._longest_s
         with self._http.stream("GET", f"{self.url}/{path}") as answer:
             if answer.status_code in _GONE:
                 raise NotFound(f"{self.url} has no {path}.", fix="Check the URL.")
@@ -202,6 +209,8 @@ class HttpLog(TiledLog):
                 body += piece
                 if len(body) > _RESOURCE_LIMIT:
                     raise NodeUnreachable(f"{self.url}/{path} is too long.", fix="Check the URL.")
+                if time.monotonic() > end:  # a byte now and then would hold a monitor up, and so all its alarms
+                    raise NodeUnreachable(f"{self.url}/{path} does not end.", fix="Check the URL, then try again.")
         return bytes(body)
 
 

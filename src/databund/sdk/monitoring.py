@@ -36,6 +36,7 @@ from databund.tlog.sources import LogSource, verify_extension
 
 __all__ = ["Alarm", "AlarmKind", "Monitor", "Sighting"]
 
+_AHEAD_S = 300  # how far a witness's clock may be ahead of ours
 _CHECKPOINT, _ALIVE, _EVIDENCE, _MIRROR = "checkpoint", "alive.json", "evidence", "mirror"
 
 
@@ -120,17 +121,17 @@ class Monitor:
 
     def _look(self, before: Checkpoint | None, now: int) -> Sighting:
         note = self._fetched()
-        opened = self._opened(note)
-        seen = opened.checkpoint
+        # The log's own signature first: a line that a stranger adds in a witness's name must not hide a fork.
+        seen = self._opened(note).checkpoint
         self._advance(before, note, seen)
+        opened = self._opened(note, None if self._policy is None else replace(self._policy, quorum=None))
         if self._mirror is not None:
-            self._rehash(self._mirror, before, note)
+            self._rehash(self._mirror, note)
         stored = self._folder / _CHECKPOINT
         if before is None or stored.read_bytes() != note:
             replace_file(stored, note)
         grown = seen.size - (0 if before is None else before.size)
-        cosigned = max((cosignature.timestamp_s for cosignature in opened.cosignatures), default=0)
-        alive = self._alive(now, grown=bool(grown), cosigned=cosigned)
+        alive = self._alive(now, grown=bool(grown), cosigned=self._cosigned_at(opened, now))
         alarm = self._lacking(note) or self._stale(seen, now - alive)
         return Sighting(seen, grown, tuple(cosignature.name for cosignature in opened.cosignatures), alarm)
 
@@ -149,8 +150,8 @@ class Monitor:
         except Unavailable as error:
             raise _Raised(AlarmKind.UNREACHABLE, error) from error
 
-    def _opened(self, note: bytes) -> OpenedCheckpoint:
-        """The checkpoint, signed by the log, whoever else signed it."""
+    def _opened(self, note: bytes, policy: WitnessPolicy | None = None) -> OpenedCheckpoint:
+        """The checkpoint, signed by the log, and by no witness of the policy wrongly, whoever else signed it."""
         try:
             claimed = read_unverified(note)
         except CheckpointInvalid as error:
@@ -168,8 +169,7 @@ class Monitor:
             )
             raise _Raised(AlarmKind.UNKNOWN_KEY, unknown)
         try:
-            lenient = None if self._policy is None else replace(self._policy, quorum=None)
-            return open_checkpoint(note, origin=self._key.name, log=[verifier(self._key)], policy=lenient)
+            return open_checkpoint(note, origin=self._key.name, log=[verifier(self._key)], policy=policy)
         except IntegrityFailed as error:
             raise _Raised(AlarmKind.FORGED, error) from error
 
@@ -182,16 +182,19 @@ class Monitor:
             raise _Raised(kind, error, self._keep_evidence(note)) from error
         except Unavailable as error:
             raise _Raised(AlarmKind.UNREACHABLE, error) from error
-        except (IntegrityFailed, NotFound, InvalidInput) as error:
+        except IntegrityFailed as error:  # or a fork, of which the log does not show the tree
+            raise _Raised(AlarmKind.BROKEN, error, self._keep_evidence(note)) from error
+        except (NotFound, InvalidInput) as error:
             raise _Raised(AlarmKind.BROKEN, error) from error
 
-    def _rehash(self, mirror: Mirror, before: Checkpoint | None, note: bytes) -> None:
+    def _rehash(self, mirror: Mirror, note: bytes) -> None:
         """Take over every new entry; the checkpoint was verified."""
         fixed = _Fixed(self._source, note)
         try:
             mirror.update(fixed, self._opened)
         except LogForked as error:
-            raise _Raised(AlarmKind.FORK, error, () if before is None else self._keep_evidence(note)) from error
+            # The mirror may be ahead of what was stored here, when this process was stopped in between.
+            raise _Raised(AlarmKind.FORK, error, self._keep_evidence(note, mirror.folder)) from error
         except Unavailable as error:
             raise _Raised(AlarmKind.UNREACHABLE, error) from error
         except (IntegrityFailed, NotFound) as error:
@@ -206,6 +209,22 @@ class Monitor:
             return Alarm(AlarmKind.QUORUM_LOST, error)
         return None
 
+    def _cosigned_at(self, opened: OpenedCheckpoint, now: int) -> int:
+        """Since when enough witnesses together call this checkpoint the newest, up to ``now``; 0 when they do not.
+
+        A time that has not come says nothing, and no single witness speaks for the others.
+        """
+        if self._policy is None:
+            return 0
+        seen = [each for each in opened.cosignatures if each.timestamp_s <= now + _AHEAD_S]
+        for at in sorted({each.timestamp_s for each in seen}, reverse=True):
+            try:
+                self._policy.check(each for each in seen if each.timestamp_s >= at)
+            except CheckpointInvalid:
+                continue
+            return min(at, now)
+        return 0
+
     def _alive(self, now: int, *, grown: bool, cosigned: int) -> int:
         """When the log last showed life, which is kept."""
         file = self._folder / _ALIVE
@@ -215,7 +234,7 @@ class Monitor:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             known = None
         first = cosigned or now
-        alive = first if known is None else max(known, cosigned, now if grown else 0)
+        alive = first if known is None else min(now, max(known, cosigned, now if grown else 0))
         if alive != known:
             replace_file(file, json.dumps({"alive": alive}).encode())
         return alive
@@ -230,13 +249,17 @@ class Monitor:
         )
         return Alarm(AlarmKind.STALE, stale)
 
-    def _keep_evidence(self, note: bytes) -> tuple[Path, ...]:
-        """Keep the checkpoint that was verified and the one that contradicts it, under names that are never reused."""
+    def _keep_evidence(self, note: bytes, beside: Path | None = None) -> tuple[Path, ...]:
+        """Keep the checkpoint that was verified (that of ``beside``) and the one that contradicts it.
+
+        Each signed text is kept once, under a name that is never reused, whatever lines strangers add to it.
+        """
         folder = self._folder / _EVIDENCE
         folder.mkdir(exist_ok=True)
         kept = []
-        for content in ((self._folder / _CHECKPOINT).read_bytes(), note):
-            file = folder / f"{read_unverified(content).size}-{sha256(content).hexdigest()[:16]}.checkpoint"
+        for content in (((beside or self._folder) / _CHECKPOINT).read_bytes(), note):
+            said = read_unverified(content)
+            file = folder / f"{said.size}-{sha256(said.text.encode()).hexdigest()[:16]}.checkpoint"
             if not file.exists():
                 replace_file(file, content)
             kept.append(file)

@@ -14,7 +14,7 @@ from typing import Final
 
 from databund.errors import CheckpointInvalid, DocumentInvalid, KeyInvalid
 from databund.tlog._canonical import decimal
-from databund.tlog.cosignatures import COSIGNATURE_TYPES
+from databund.tlog.cosignatures import COSIGNATURE_TYPES, Cosignature
 from databund.tlog.notes import Signature, SignatureType, Verifier, VerifierKey
 
 __all__ = [
@@ -113,7 +113,7 @@ class WitnessPolicy:
         """What checks the signatures of the log of this origin; empty when the policy does not know it."""
         return tuple(log.verifier for log in self.logs if log.key.name == origin)
 
-    def check(self, signatures: Iterable[Signature]) -> None:
+    def check(self, signatures: Iterable[Signature | Cosignature]) -> None:
         """Raise CheckpointInvalid, naming who is missing, unless these verified signatures are enough."""
         seen = {(signature.name, signature.key_id) for signature in signatures}
         lacking = None if self.quorum is None else self._lacking(self.quorum, seen)
