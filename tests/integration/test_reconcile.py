@@ -254,7 +254,46 @@ def test_what_is_newer_than_the_chain_that_was_read_is_pending(world: World) -> 
     last = next(event.place.block for event in story.events if isinstance(event, LicenseSold))
     story.events = [event for event in story.events if event.place.block <= last]
     _, tally = story.reconciled(complete_to=last)
-    assert tally.pending == 4
+    assert tally.pending == 6  # with the two anchors
+
+
+@pytest.mark.parametrize("fate", [Fate.ABSENT, Fate.SUCCEEDED, Fate.FAILED])
+def test_a_block_that_nobody_has_is_not_newer(world: World, fate: Fate) -> None:
+    """An entry cannot put its sale off by naming a block that the chain does not have."""
+    story = Story.of(world)
+    story.fails(story.drop_event(LicenseSold).place.chain_transaction, fate)
+    story.say(EventKind.LICENSED, block=10**9)
+    found, tally = story.reconciled(complete_to=story.facts.complete_to)
+    assert [gap.kind.value for gap in found if gap.kind.value.startswith("license.")] != []
+    assert tally.pending == 0
+
+
+def test_a_block_that_is_not_final_yet_is_pending(world: World) -> None:
+    """An entry whose chain transaction waits to become final is no gap."""
+    story = Story.of(world)
+    story.fails(story.drop_event(LicenseSold).place.chain_transaction, Fate.PENDING)
+    story.say(EventKind.LICENSED, block=10**9)
+    found, tally = story.reconciled(complete_to=story.facts.complete_to)
+    assert (found, tally.pending) == ([], 1)
+
+
+@pytest.mark.parametrize("amount", ["9" * 5000, "\u0665", "05", "+5", " 5", "1e3", ""])
+def test_an_amount_of_another_form_is_paid_to_nobody(world: World, amount: str) -> None:
+    """An amount that no certificate could carry is a gap, and no error of Python's."""
+    story = Story.of(world)
+    _payments(story, lambda payments: payments[0].update(amount=amount))
+    found, _ = story.reconciled(complete_to=story.facts.complete_to)
+    assert "settlement.recipient" in {gap.kind.value for gap in found}
+
+
+@pytest.mark.parametrize("name", [5, [], {"a": 1}, True])
+def test_a_withdrawal_by_something_strange_is_a_gap(world: World, name: object) -> None:
+    """What an entry names as a chain transaction may be anything; it is looked for and not found."""
+    story = Story.of(world)
+    story.drop_event(OfferWithdrawn)
+    story.say(EventKind.WITHDRAWN, chain_transaction=name)
+    found, _ = story.reconciled(complete_to=story.facts.complete_to)
+    assert "withdrawal.unfounded" in {gap.kind.value for gap in found}
 
 
 # Planted gaps
@@ -284,6 +323,7 @@ class Story:
             root_at=Prover(source.tile).root,
             fate=world.events.fate,
             complete_to=newest.number,
+            newest=lambda: newest.number,
         )
         return cls(entries, list(world.events.between(node.info.since_block, newest.number)), facts)
 

@@ -91,7 +91,8 @@ class Facts:
 
     ``anchorer`` is the account that anchors the log ``origin``. ``root_at`` gives the log's root (32 bytes) at a size
     up to ``size``, ``fate`` what became of a chain transaction. The log must know every event up to the block
-    ``complete_to``; without it, up to the last block that the log itself names.
+    ``complete_to``; without it, up to the last block that the log itself names. ``newest`` gives the newest final block
+    by now, when the log has been read: no entry can honestly name a later one.
     """
 
     domain: Domain
@@ -102,6 +103,7 @@ class Facts:
     root_at: Callable[[int], bytes]
     fate: Callable[[str], Fate]
     complete_to: int | None
+    newest: Callable[[], int]
 
 
 @dataclass

@@ -8,6 +8,7 @@ about a hundred bytes for each that is finished. What is left without a counterp
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ def reconcile(
     yield from comparison.found()
 
 
+_AMOUNT = re.compile("0|[1-9][0-9]{0,38}")
 _Payments = dict[str, int]
 
 
@@ -506,8 +508,7 @@ class _Comparison:
     def _unfounded(self, name: str | None, entered: _Entered, left: Mapping[str, str], limit: int) -> None:
         """Name why an entry of a sale has none on the chain."""
         chain_transaction = str(entered.about["chain_transaction"])
-        block = entered.about["block"]
-        if self.facts.complete_to is not None and type(block) is int and block > limit:
+        if self._may_follow(entered.about, limit):
             self.tally.pending += 1
             return
         subject = f"Entry {entered.index} says that the chain transaction {chain_transaction} sold a license"
@@ -540,7 +541,7 @@ class _Comparison:
                     chain_transaction=event.place.chain_transaction,
                 )
         for offer, (index, chain_transaction) in self.withdrawals.items():
-            if chain_transaction is not None and self.facts.fate(chain_transaction) is Fate.PENDING:
+            if chain_transaction is not None and self.facts.fate(str(chain_transaction)) is Fate.PENDING:
                 self.tally.pending += 1
                 continue
             self.gaps.add(
@@ -562,6 +563,9 @@ class _Comparison:
                     chain_transaction=name,
                 )
         for name, (index, about) in self.anchors.items():
+            if self._may_follow(about, limit):
+                self.tally.pending += 1
+                continue
             self.gaps.add(
                 GapKind.ANCHOR_UNFOUNDED,
                 f"Entry {index} says that {about['size']} entries were anchored by {name}; the chain has no such "
@@ -570,6 +574,13 @@ class _Comparison:
                 entry=index,
                 chain_transaction=name,
             )
+
+    def _may_follow(self, about: Mapping[str, Any], limit: int) -> bool:
+        """Whether an entry names a block that came, or will be final, after the last one that was compared."""
+        block = about["block"]
+        if self.facts.complete_to is None or type(block) is not int or block <= limit:
+            return False
+        return self.facts.fate(str(about["chain_transaction"])) is Fate.PENDING or block <= self.facts.newest()
 
     def _is_due(self, place: Place, limit: int) -> bool:
         """Whether the log must know what happened there; what is newer is pending."""
@@ -583,7 +594,7 @@ def _sums(payments: documents.Json) -> _Payments:
     sums: _Payments = {}
     for payment in payments if isinstance(payments, list) else [None]:
         account, amount = "nobody", 0
-        if isinstance(payment, dict) and str(payment.get("amount", "")).isdecimal():
+        if isinstance(payment, dict) and _AMOUNT.fullmatch(str(payment.get("amount", ""))):
             account, amount = str(payment.get("account")), int(str(payment["amount"]))
         sums[account] = sums.get(account, 0) + amount
     return sums

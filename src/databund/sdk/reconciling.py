@@ -78,6 +78,7 @@ def compare(
         root_at=prover.root,
         fate=events.fate,
         complete_to=newest.number if live else None,
+        newest=lambda: events.newest().number,
     )
     first = min(info.since_block, newest.number)
     entries = _entries(source, checkpoint.size, progress)
