@@ -25,6 +25,9 @@ MAX_MEMBERS: Final = 4096
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*", re.ASCII)
 _VERSION, _DATE = 20, 0x0021  # ZIP 2.0; 1980-01-01
 _LOCAL, _CENTRAL, _END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
+_SIZES: Final = struct.Struct("<22xLH2x")
+"""The sizes of content and name in what stands before a content."""
+
 _LOCAL_MARK: Final = b"PK\x03\x04"
 
 
@@ -50,16 +53,16 @@ def unpack(data: bytes) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     index = []
     at, before = 0, ""
-    while data[at : at + 4] == _LOCAL_MARK:
+    while data.startswith(_LOCAL_MARK, at):
         if at + _LOCAL.size > len(data) or len(members) == MAX_MEMBERS:
             raise _altered("it ends early or never")
-        *_, size, name_size, _ = _LOCAL.unpack_from(data, at)
+        size, name_size = _SIZES.unpack_from(data, at)
         start = at + _LOCAL.size + name_size
         name, content = data[at + _LOCAL.size : start].decode("latin-1"), data[start : start + size]
         if not before < name or len(name) > 255 or not _NAME.fullmatch(name):
             raise _altered("a member has a strange name or place")
         head, line = _lines(name, content, at)
-        if data[at:start] != head:
+        if not data.startswith(head, at):
             raise _altered(f"the content of {name} does not have its checksum")
         members[name] = content
         index.append(line)

@@ -134,14 +134,15 @@ class _Bundle:
         opened, events = self._entries(manifest, log_key, policy)
         signed = self._document(evidence.OFFER, SignedOffer)
         offer_id = signed.offer.id
-        self._statement(manifest, log_key, evidence.predicate(manifest, events, signed.offer, offer_id=offer_id))
+        predicate = evidence.predicate(manifest, events, signed.offer, offer_id=offer_id)
+        self._statement(manifest, log_key, predicate)
         report = EvidenceReport(
             origin=manifest.origin,
             size=opened.checkpoint.size,
             root=opened.checkpoint.root.hex(),
             trusted_key=key is not None,
             order=str(manifest.order),
-            state=evidence.state_after(events.values(), manifest.order),
+            state=OrderState(predicate["state"]),
             events=events,
             cosignatures=len(opened.cosignatures),
         )

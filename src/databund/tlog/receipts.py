@@ -49,9 +49,8 @@ class Receipt:
 
     def to_bytes(self) -> bytes:
         """The tagged COSE_Sign1 message, in deterministic CBOR."""
-        proof = encode([self.size, self.index, list(self.hashes)])
         protected = _protected(self.issuer, self.subject, self.key_id)
-        return encode(Tagged((_SIGN1, [protected, {_PROOFS: {_INCLUSION: [proof]}}, None, self.signature])))
+        return _message(protected, (self.index, self.size), self.hashes, self.signature)
 
     @classmethod
     def parse(cls, data: bytes) -> Receipt:
@@ -84,19 +83,10 @@ def check_receipt(
     ``place`` is (index, size) and ``hashes`` the proof that leads to ``root``. Returns the message and the signature
     that remain to be verified: the same ones for all entries about one subject under one root. Raises `ProofInvalid`.
     """
-    index, size = place
-    expected = Receipt(
-        issuer=key.name,
-        subject=subject,
-        key_id=_key_id(key),
-        index=index,
-        size=size,
-        hashes=hashes,
-        signature=data[-_SIGNATURE_BYTES:],
-    )
-    if expected.to_bytes() != data:
-        raise ProofInvalid(f"The COSE receipt of entry {index} is not the one of its proof.", fix=_ASK_AGAIN)
-    return _signed(_protected(expected.issuer, subject, expected.key_id), root), expected.signature
+    protected, signature = _protected(key.name, subject, _key_id(key)), data[-_SIGNATURE_BYTES:]
+    if len(signature) != _SIGNATURE_BYTES or _message(protected, place, hashes, signature) != data:
+        raise ProofInvalid(f"The COSE receipt of entry {place[0]} is not the one of its proof.", fix=_ASK_AGAIN)
+    return _signed(protected, root), signature
 
 
 def sign_receipt(
@@ -145,6 +135,13 @@ def _key_id(key: VerifierKey) -> bytes:
 def _protected(issuer: str, subject: str, key_id: bytes) -> bytes:
     claims: dict[Any, Any] = {_ISSUER: issuer, _SUBJECT: subject}
     return encode({_ALGORITHM: _EDDSA, _KEY_ID: key_id, _CLAIMS: claims, _STRUCTURE: _RFC9162_SHA256})
+
+
+def _message(protected: bytes, place: tuple[int, int], hashes: tuple[bytes, ...], signature: bytes) -> bytes:
+    """The tagged COSE_Sign1 of an inclusion proof for ``place``, (index, size)."""
+    index, size = place
+    proof = encode([size, index, list(hashes)])
+    return encode(Tagged((_SIGN1, [protected, {_PROOFS: {_INCLUSION: [proof]}}, None, signature])))
 
 
 @lru_cache(maxsize=16)

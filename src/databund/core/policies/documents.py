@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import product
 from typing import TypeVar
 
 import msgspec
 
-from databund.core.canonical import JsonValue, canonicalize
+from databund.core.canonical import JsonValue, canonicalize, parse
 from databund.core.policies.literals import read_duration, read_instant, read_iri, read_place, read_term
 from databund.core.policies.model import (
     AnyConstraint,
@@ -83,7 +84,13 @@ def parse_policy(document: JsonValue) -> Policy:
         canonicalize(document)
     except DocumentInvalid as error:
         raise _invalid("$", error.what, error.fix) from error
-    node = _Node.read(document, "$", _POLICY)
+    return _read(msgspec.json.encode(document))
+
+
+@lru_cache(maxsize=32)
+def _read(written: bytes) -> Policy:
+    """The policy of a document as JSON; remembered, because one offer is sold and delivered again and again."""
+    node = _Node.read(parse(written), "$", _POLICY)
     _check_context(node)
     _check_profile(node)
     shared = {name: node.value(name) for name in _SHARED}
