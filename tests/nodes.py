@@ -17,6 +17,7 @@ from databund.app.node import Node
 from databund.crypto.identities import Identity
 from databund.sdk.client import Client
 from databund.sdk.publication import Description, OfferTerms
+from databund.web.pages import PAGES
 
 URL = "http://127.0.0.1:8750"
 
@@ -50,7 +51,7 @@ def node_in_process(folder: Path, *, operator: Identity | None = None, **setting
     operator = operator or Identity.generate()
     chosen = config.load({"home": folder / "node", **settings}, environment={"DATABUND_CONFIG": str(folder / "none")})
     with bootstrap.open_node(chosen, operator) as running:
-        application = create_application(running.node, public_url=URL, rpc=running.rpc)
+        application = create_application(running.node, public_url=URL, rpc=running.rpc, pages=PAGES)
         with TestClient(application, base_url=URL, raise_server_exceptions=False) as http:
             yield NodeInProcess(running.node, http, operator, folder)
 

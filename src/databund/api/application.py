@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +17,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.params import FromPath, JSONBody
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.response import Response
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 from structlog import get_logger
 
 from databund.api.attachments import AttachmentRoutes
@@ -55,11 +55,13 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _BRIEF = {"Cache-Control": "no-cache"}
 
 
-def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = None) -> Litestar:
+def create_application(
+    node: Node, *, public_url: str, rpc: ASGIApp | None = None, pages: Sequence[ControllerRouterHandler] = ()
+) -> Litestar:
     """The ASGI app of ``node``.
 
     ``public_url`` is where clients reach it, which sign-in messages name. ``rpc`` is the JSON-RPC endpoint of an
-    embedded chain, served under ``/rpc``.
+    embedded chain, served under ``/rpc``. ``pages`` are route handlers for people, which may ask for what ours may.
     """
 
     def give_node() -> Node:
@@ -106,6 +108,7 @@ def create_application(node: Node, *, public_url: str, rpc: ASGIApp | None = Non
         AccountRoutes,
         AttachmentRoutes,
         PrometheusController,
+        *pages,
     ]
     if rpc is not None:
         handlers.append(asgi("/rpc", is_mount=True, copy_scope=True)(_mounted(rpc)))

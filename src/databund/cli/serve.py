@@ -79,12 +79,13 @@ def _serve(session: Session) -> None:
     from databund.api.server import free_port
     from databund.api.server import serve as serve_application
     from databund.bootstrap import open_node
+    from databund.web.pages import PAGES
 
     settings, identity = session.settings, operator_key(session)
     with open_node(settings, identity) as running:
         port = free_port(settings.host, settings.port)
         url = _public_url(settings, port)
-        application = create_application(running.node, public_url=url, rpc=running.rpc)
+        application = create_application(running.node, public_url=url, rpc=running.rpc, pages=PAGES)
         serve_application(
             application, host=settings.host, port=port, ready=lambda: _say_ready(session, running.node, url)
         )

@@ -1,0 +1,1 @@
+"""Pages that people read, rendered on the server: no script, nothing from elsewhere."""
