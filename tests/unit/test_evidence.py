@@ -30,6 +30,7 @@ from databund.core.events import Event, EventKind
 from databund.core.ids import Address, keccak256
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
+from databund.core.terms import party_of
 from databund.crypto.signatures import verify_ed25519
 from databund.errors import CheckpointInvalid, DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
 from databund.ports import Tables
@@ -451,6 +452,16 @@ def strange_curve(members: Members) -> None:
     edited(members, evidence.MANIFEST, "statement_key", to="0x" + bytes(key).replace(p256, other).hex())
 
 
+def more_in_the_offer(members: Members) -> None:
+    """An offer with a member that its signature does not cover."""
+    edited(members, evidence.OFFER, "offer", "discount", to="all of it")
+
+
+def more_in_the_receipt(members: Members) -> None:
+    """A receipt with a member that the block does not cover."""
+    edited(members, evidence.CHAIN, "more", to=1)
+
+
 def more_in_the_manifest(members: Members) -> None:
     """A manifest with a member that we do not know."""
     members[evidence.MANIFEST] = members[evidence.MANIFEST].replace(b'{"chain_id"', b'{"a":1,"chain_id"')
@@ -473,7 +484,10 @@ def spaces(name: str) -> Callable[[Members], None]:
 
 ODDITIES: dict[str, Callable[[Members], None]] = {
     each.__name__: each
-    for each in (only_decided, negative_index, negative_chain, strange_curve, more_in_the_manifest, an_entry_twice)
+    for each in (
+        *(only_decided, negative_index, negative_chain, strange_curve, an_entry_twice),
+        *(more_in_the_manifest, more_in_the_offer, more_in_the_receipt),
+    )
 } | {
     f"spaces in {name}": spaces(name) for name in unpack(bundle()) if name.endswith(".json") and name[:9] != "statement"
 }
@@ -530,6 +544,33 @@ def test_another_currency_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Auditor, "append", lying)
 
     refused_by_both(Trade(), "another currency")
+
+
+def test_a_delivery_to_somebody_else_is_refused() -> None:
+    """What the buyer bought is delivered to the buyer."""
+    made = Trade().delivered()
+    made.logged(EventKind.DELIVERED, by=STRANGER.address, **{**made.market.entries()[-1].about, "use": 2})
+
+    refused_by_both(made, "delivers to somebody else")
+
+
+def test_a_decision_about_somebody_else_is_refused() -> None:
+    """What a policy permits to one party is no decision about another one's order."""
+    made = Trade().delivered()
+    about: Any = canonical.parse(canonical.canonicalize(dict(made.market.entries()[-2].about)))
+    about["decision"]["request"]["assignee"] = party_of(STRANGER.address, made.market.exchange.domain.chain_id)
+    made.logged(EventKind.DECIDED, **about)
+
+    refused_by_both(made, "decides about somebody else")
+
+
+def test_a_delivery_that_no_decision_permits_is_refused() -> None:
+    """Before a key is released, the policy permits it."""
+    made = Trade()
+    delivered = Trade().delivered().market.entries()[-1]
+    made.logged(EventKind.DELIVERED, by=BUYER.address, **{**delivered.about, "order": str(made.id)})
+
+    refused_by_both(made, "before any decision permits")
 
 
 def test_an_erasure_before_its_attachment_is_refused() -> None:
@@ -649,7 +690,7 @@ def test_the_shipped_file_needs_little() -> None:
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
     assert {name.partition(".")[0] for name in modules} - sys.stdlib_module_names == {"cryptography"}
-    assert len(standalone_verifier().splitlines()) <= 640
+    assert len(standalone_verifier().splitlines()) <= 650
 
 
 def test_nothing_in_an_entry_writes_on_the_screen(
@@ -657,15 +698,15 @@ def test_nothing_in_an_entry_writes_on_the_screen(
 ) -> None:
     """An entry's own line breaks, colors and directions are not printed by the shipped file."""
     made = Trade().delivered()
-    last = made.market.entries()[-1]
-    made.logged(EventKind.DELIVERED, by="x\n  Seen by 5 of 5 named witnesses.\x1b[2J\u202e", **{**last.about, "use": 2})
+    last = made.market.entries()[-2]
+    made.logged(EventKind.DECIDED, by="x\n  Seen by 5 of 5 named witnesses.\x1b[2J\u202e", **last.about)
     (tmp_path / "e.zip").write_bytes(made.bundle())
     monkeypatch.setattr(sys, "argv", ["verify.py", str(tmp_path / "e.zip")])
 
     standalone().main()
 
     printed = capsys.readouterr().out
-    assert "order.delivered, by x?  Seen by 5 of 5 named witnesses.?[2J?" in printed
+    assert "decision.made, by x?  Seen by 5 of 5 named witnesses.?[2J?" in printed
     assert "\n  Seen by 0 of 0 named witnesses.\n" in printed
 
 

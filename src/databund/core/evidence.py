@@ -40,6 +40,7 @@ __all__ = [
     "Manifest",
     "Rlp",
     "attachment_member",
+    "buyer_of",
     "entry_member",
     "predicate",
     "proof_member",
@@ -218,17 +219,22 @@ def state_after(events: Iterable[Event], order: OrderId) -> OrderState:
     return state
 
 
+def buyer_of(events: Iterable[Event]) -> str:
+    """Who bought, by the first entry of an order whose `state_after` there is."""
+    first = next(event for event in events if event.kind in (EventKind.ORDERED, EventKind.OBSERVED))
+    return str(first.about.get("buyer", first.by))
+
+
 def predicate(manifest: Manifest, events: Mapping[int, Event], offer: Offer, *, offer_id: OfferId) -> dict[str, Any]:
     """What the statement says of the trade, in short; it follows from the members that it is about."""
     state = state_after(events.values(), manifest.order)
-    first = next(event for event in events.values() if event.kind in (EventKind.ORDERED, EventKind.OBSERVED))
     return {
         "order": str(manifest.order),
         "state": str(state),
         "offer": str(offer_id),
         "dataset": str(offer.dataset),
         "provider": str(offer.provider),
-        "buyer": first.about.get("buyer", first.by),
+        "buyer": buyer_of(events.values()),
         "steps": [{"entry": index, "kind": str(event.kind), "at": event.at} for index, event in events.items()],
         "decisions": [
             {"entry": index, "permitted": event.about["permitted"]}

@@ -25,7 +25,7 @@ from databund.core.evidence import ChainDocument, Disclosure, Manifest
 from databund.core.ids import Address, Commitment, OfferId
 from databund.core.offers import SignedOffer
 from databund.core.orders import OrderState
-from databund.core.policies import Policy, reevaluate
+from databund.core.policies import Decision, Policy, reevaluate
 from databund.core.terms import check_terms, party_of, terms_hash
 from databund.crypto.signatures import verify_ed25519, verify_p256, verify_typed_hash
 from databund.errors import DatabundError, FileUnusable, IntegrityFailed, ProofInvalid
@@ -227,7 +227,8 @@ class _Bundle:
         policy = check_terms(signed.offer, self._read(evidence.POLICY), dataset)
         if (signed.domain.chain_id, signed.domain.exchange) != (manifest.chain_id, manifest.exchange):
             raise _wrong("the offer is made for another exchange")
-        name = str(offer_id)
+        name, buyer, permitted = str(offer_id), evidence.buyer_of(report.events.values()), False
+        party = party_of(Address.parse(buyer), manifest.chain_id)
         for index, event in report.events.items():
             if event.about.get("offer", name) != name:
                 raise _wrong(f"entry {index} is about another offer")
@@ -236,8 +237,13 @@ class _Bundle:
             if event.about.get("content_root", str(signed.offer.content_root)) != str(signed.offer.content_root):
                 raise _wrong(f"entry {index} delivers something else than was offered")
             if event.kind is EventKind.DECIDED:
-                _decide_again(event, policy)
+                decision = _decide_again(event, policy)
                 report.decisions_rerun += 1
+                if decision.request.assignee != party:
+                    raise _wrong(f"entry {index} decides about somebody else than the buyer")
+                permitted = permitted or decision.permitted
+            if event.kind is EventKind.DELIVERED and (event.by != buyer or not permitted):
+                raise _wrong(f"entry {index} delivers to somebody else, or before any decision permits it")
         if len(signed.signature) == _ACCOUNT_SIGNATURE:
             digest = signed.domain.digest(bytes(offer_id))
             verify_typed_hash(digest, signed.signature, signer=signed.offer.provider)
@@ -259,7 +265,7 @@ class _Bundle:
         told = (about["block"], about["expiry"], ordered.about["offer"], ordered.about["units"], ordered.about["price"])
         if told != (proven.block, sale.expiry, str(sale.offer_id), sale.units, str(int(sale.price))):
             raise _wrong("the chain's receipt is of another sale than the entries tell")
-        if ordered.about.get("buyer", ordered.by) != str(sale.buyer):
+        if evidence.buyer_of(report.events.values()) != str(sale.buyer):
             raise _wrong("the chain's receipt names another buyer")
         settled = _only(report.events, EventKind.SETTLED)
         if settled is not None and (
@@ -325,9 +331,11 @@ def _opened(note: bytes, key: VerifierKey, policy: WitnessPolicy | None) -> Open
     return open_checkpoint(note, origin=key.name, log=[ed25519_verifier(key, verify_ed25519)], policy=policy)
 
 
-def _decide_again(event: Event, policy: Policy) -> None:
-    if reevaluate(event.about["decision"], policy).permitted is not event.about["permitted"]:
+def _decide_again(event: Event, policy: Policy) -> Decision:
+    decision = reevaluate(event.about["decision"], policy)
+    if decision.permitted is not event.about["permitted"]:
         raise _wrong("a decision was logged as the opposite of itself")
+    return decision
 
 
 def _only(events: dict[int, Event], kind: EventKind) -> Event | None:

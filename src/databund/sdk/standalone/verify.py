@@ -484,6 +484,7 @@ def check_documents(members, manifest, events, signed, offer_id):
     sale = None
     if licensed:
         chain = document(members["chain.json"])
+        need(len(chain) == 3, "the chain's receipt has other members")
         sale = chain_says(chain, unhex(manifest["order"]), manifest["exchange"], offer["currency"])
         ordered = only.get("order.placed") or licensed
         same = all(sale[name] == ordered[name] for name in ("offer", "units", "price"))
@@ -501,6 +502,20 @@ def check_documents(members, manifest, events, signed, offer_id):
         need(sha256(certificate).hex() == certified["certificate"], "the certificate is not the one of the entry")
         need(sha256(agreement).hex() == certified["agreement"], "the agreement is not the one of the entry")
     return sale, check_attachments(members, events)
+
+
+def check_buyer(manifest, events, sale, buyer):
+    """It is the buyer to whom the chain sold, about whom was decided, and to whom was delivered what that permits."""
+    need(sale is None or sale["buyer"] == buyer, "the chain names another buyer than the entries")
+    party, permitted = f"did:pkh:eip155:{manifest['chain_id']}:{buyer}", False
+    for event in events.values():
+        if event["kind"] == "decision.made":
+            about, decision = event["about"], event["about"]["decision"]
+            need(decision["request"]["assignee"] == party, "a decision is about somebody else than the buyer")
+            need(about["permitted"] is decision["permitted"], "a decision was logged as the opposite of itself")
+            permitted = permitted or about["permitted"]
+        if event["kind"] == "order.delivered":
+            need(permitted and event["by"] == buyer, "something was delivered to somebody else, or without permission")
 
 
 def check_attachments(members, events):
@@ -566,11 +581,12 @@ def check(data, key=None, witnesses=(), quorum=0):
     need(len(opened[2]) >= quorum, f"{len(opened[2])} of the named witnesses saw the checkpoint, not {quorum}")
 
     signed = document(members["offer.json"])
+    need((len(signed), len(signed["offer"])) == (3, 15), "the offer has other members")
     offer_id, state = offer_hash(signed["offer"]), follow(events, manifest["order"])
     predicate = predicate_of(manifest, events, state, signed["offer"], offer_id)
     check_statements(members, manifest, log, predicate)
     sale, attachments = check_documents(members, manifest, events, signed, offer_id)
-    need(sale is None or sale["buyer"] == predicate["buyer"], "the chain names another buyer than the entries")
+    check_buyer(manifest, events, sale, predicate["buyer"])
     expected |= {f"attachments/{name[2:]}.json" for name in attachments} & set(members)
     need(set(members) == expected, f"{sorted(set(members) ^ expected)[:1]} is missing, or belongs to nothing")
 
