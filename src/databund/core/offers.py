@@ -46,6 +46,7 @@ _PAYMENT_TYPE = (
 )
 _CANCEL_TYPE = "Cancel(bytes32 offer)"
 _NAME, _VERSION = "databund", "1"
+_SPLIT_HASH, _OFFER_HASH, _DOMAIN_HASH = (keccak256(each.encode()) for each in (_SPLIT_TYPE, _OFFER_TYPE, _DOMAIN_TYPE))
 
 
 class Domain(msgspec.Struct, frozen=True):
@@ -126,7 +127,7 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """The EIP-712 struct hash."""
         return OfferId(
             keccak256(
-                keccak256(_OFFER_TYPE.encode())
+                _OFFER_HASH
                 + _words(
                     self.provider,
                     self.dataset,
@@ -209,7 +210,7 @@ class SignedOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def signing_digest(struct_hash: bytes, *, name: str, version: str, chain_id: int, smart_contract: Address) -> Bytes32:
     """What is signed over a struct hash for any EIP-712 domain of these four members."""
     separator = keccak256(
-        keccak256(_DOMAIN_TYPE.encode())
+        _DOMAIN_HASH
         + keccak256(name.encode())
         + keccak256(version.encode())
         + _words(chain_id, smart_contract)
@@ -260,7 +261,7 @@ def _check_units(units: int) -> None:
 
 
 def _split_hash(split: Split) -> bytes:
-    return keccak256(keccak256(_SPLIT_TYPE.encode()) + _word(split.account) + _word(split.basis_points))
+    return keccak256(_SPLIT_HASH + _word(split.account) + _word(split.basis_points))
 
 
 def _word(value: int | Bytes32 | Address) -> bytes:

@@ -40,7 +40,7 @@ def check_terms(offer: Offer, policy: bytes, dataset: Dataset) -> Policy:
     """
     parsed = parse_policy(canonical.parse(policy))
     checks = (
-        (canonical.canonicalize(parsed.document()) == policy, "the policy is not in its normal form"),
+        (parsed.canonical == policy, "the policy is not in its normal form"),
         (terms_hash(policy) == offer.terms_hash, "the policy is not the one the offer commits to"),
         (parsed.target == target_of(dataset), "the policy is about another dataset version"),
         (parsed.type is PolicyType.OFFER, "the policy is not an ODRL Offer"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from functools import lru_cache
 from typing import Any, Final
 
 import coincurve
@@ -108,7 +109,7 @@ def ed25519_sign(seed: bytes, message: bytes) -> bytes:
 
 def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` is that of ``message``."""
-    Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    _ed25519_key(public).verify(signature, message)
 
 
 def ml_dsa_44_public(seed: bytes) -> bytes:
@@ -138,13 +139,23 @@ def p256_sign(seed: bytes, message: bytes) -> bytes:
 
 def p256_verify(public: bytes, message: bytes, signature: bytes) -> None:
     """Raise `InvalidSignature` or ``ValueError`` unless ``signature`` (DER) is that of ``message``."""
+    _p256_key(public).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+
+
+@lru_cache(64)
+def _ed25519_key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
+@lru_cache(64)
+def _p256_key(public: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(public)
     except UnsupportedAlgorithm as error:
         raise ValueError("the key is of a kind that is not known") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("the key is not on the curve P-256")
-    key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    return key
 
 
 def secp256k1_generate() -> bytes:
