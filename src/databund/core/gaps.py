@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -104,6 +104,13 @@ class Facts:
     fate: Callable[[str], Fate]
     complete_to: int | None
     newest: Callable[[], int]
+
+    def may_follow(self, about: Mapping[str, Any], limit: int) -> bool:
+        """Whether an entry names a block that came, or will be final, after ``limit``, the last one compared."""
+        block = about["block"]
+        if self.complete_to is None or type(block) is not int or block <= limit:
+            return False
+        return self.fate(str(about["chain_transaction"])) is Fate.PENDING or block <= self.newest()
 
 
 @dataclass

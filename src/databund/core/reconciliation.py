@@ -508,7 +508,7 @@ class _Comparison:
     def _unfounded(self, name: str | None, entered: _Entered, left: Mapping[str, str], limit: int) -> None:
         """Name why an entry of a sale has none on the chain."""
         chain_transaction = str(entered.about["chain_transaction"])
-        if self._may_follow(entered.about, limit):
+        if self.facts.may_follow(entered.about, limit):
             self.tally.pending += 1
             return
         subject = f"Entry {entered.index} says that the chain transaction {chain_transaction} sold a license"
@@ -563,7 +563,7 @@ class _Comparison:
                     chain_transaction=name,
                 )
         for name, (index, about) in self.anchors.items():
-            if self._may_follow(about, limit):
+            if self.facts.may_follow(about, limit):
                 self.tally.pending += 1
                 continue
             self.gaps.add(
@@ -574,13 +574,6 @@ class _Comparison:
                 entry=index,
                 chain_transaction=name,
             )
-
-    def _may_follow(self, about: Mapping[str, Any], limit: int) -> bool:
-        """Whether an entry names a block that came, or will be final, after the last one that was compared."""
-        block = about["block"]
-        if self.facts.complete_to is None or type(block) is not int or block <= limit:
-            return False
-        return self.facts.fate(str(about["chain_transaction"])) is Fate.PENDING or block <= self.facts.newest()
 
     def _is_due(self, place: Place, limit: int) -> bool:
         """Whether the log must know what happened there; what is newer is pending."""

@@ -5,13 +5,6 @@
 
 Needs Python 3.9 or newer and the package "cryptography"; asks no network. Exits with 0 when everything holds, else
 with 1. Read it from top to bottom: each part checks one kind of evidence, and `check` at the end puts them together.
-
-  ZIP        the file is, bit for bit, the one archive of its members
-  KECCAK     the hash function of Ethereum, which Python's standard library does not have
-  CHAIN      block hash -> header -> receipt -> sale and payments (Ethereum Yellow Paper, appendices B and D)
-  LOG, COSE  signed checkpoints, inclusion proofs, cosignatures (c2sp.org/tlog-proof); the same as RFC 9942 receipts
-  STATEMENT  digests of all members, signed (in-toto Statement v1, DSSE, Sigstore bundle v0.3)
-  TRADE      what the entries tell, and that offer, certificate and attachments are the ones that they name
 """
 
 from __future__ import annotations
@@ -65,19 +58,9 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def parse(data):
-    """A JSON document in which no name stands twice."""
-
-    def once(pairs):
-        need(len({name for name, _ in pairs}) == len(pairs), "a JSON name stands twice")
-        return dict(pairs)
-
-    return json.loads(data.decode(), object_pairs_hook=once)
-
-
 def document(data):
-    """A JSON document in its canonical form."""
-    value = parse(data)
+    """A JSON document in its canonical form, in which no name stands twice."""
+    value = json.loads(data.decode())
     need(canonical(value) == data, "a document is not in its one form")
     return value
 
@@ -89,8 +72,6 @@ def unhex(text):
 
 
 # ZIP -----------------------------------------------------------------------------------------------------------------
-
-
 def read_zip(data):
     """The members by name. The whole file is written again from them: no bit may differ."""
     members, at = {}, 0
@@ -106,15 +87,12 @@ def read_zip(data):
         index += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, *facts, 0, 0, 0, 0, offset) + name.encode()
         body += [struct.pack("<4s5H3L2H", b"PK\3\4", *facts), name.encode(), content]
         offset += 30 + len(name) + len(content)
-    count = len(members)
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(index), offset, 0)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(members), len(members), len(index), offset, 0)
     need(b"".join(body) + index + end == data, "the file is not bit for bit the archive of its members")
     return members
 
 
 # KECCAK --------------------------------------------------------------------------------------------------------------
-
-MASK = 2**64 - 1
 
 
 def keccak256(data):
@@ -133,7 +111,7 @@ def keccak_f(a):
     """The permutation of 1600 bits (FIPS 202 section 3.3), in place."""
 
     def turn(lane, by):
-        return (lane << by | lane >> (64 - by)) & MASK
+        return (lane << by | lane >> (64 - by)) & 0xFFFF_FFFF_FFFF_FFFF
 
     lfsr = 1
     for _ in range(24):
@@ -215,8 +193,8 @@ def trie_value(root, index, nodes):
                 break
             node, path = node[int(path[0], 16)], path[1:]
             continue
-        need(len(node) == 2 and node[0] and node[0][0] < 0x40, "a trie node has another form")
-        need(node[0][0] & 0x10 or not node[0][0] & 0x0F, "a trie node has another form")
+        fits = len(node) == 2 and node[0] and node[0][0] < 0x40 and (node[0][0] & 0x10 or not node[0][0] & 0x0F)
+        need(fits, "a trie node has another form")
         part, is_leaf = node[0].hex()[1 if node[0][0] & 0x10 else 2 :], node[0][0] >= 0x20
         need(path.startswith(part), "the block has no such receipt")
         path, node = path[len(part) :], node[1]
@@ -263,8 +241,6 @@ def chain_says(document, order, exchange, currency):
 
 
 # LOG -----------------------------------------------------------------------------------------------------------------
-
-
 def read_vkey(vkey, kind):
     """The name, key ID and Ed25519 key of a verifier key, <name>+<key ID>+<base64 of type and key>, and the latter."""
     name, identifier, material = vkey.strip().split("+", 2)
@@ -323,8 +299,6 @@ def check_proof(proof, entry, index, note, opened):
 
 
 # COSE ----------------------------------------------------------------------------------------------------------------
-
-
 def cbor(item):
     """The deterministic CBOR (RFC 8949 section 4.2.1) of an int, bytes, str, list, dict or None."""
 
@@ -347,9 +321,9 @@ def cbor(item):
     return head(5, len(pairs)) + b"".join(name + value for name, value in pairs)
 
 
-def check_receipt(receipt, log, subject, place, root, hashes):
+def check_receipt(receipt, log, order, place, root, hashes):
     """The COSE receipt of an inclusion proof that was checked: it is written again around its own signature."""
-    protected = cbor({1: -8, 4: log[1], 15: {1: log[0], 2: subject}, 395: 1})
+    protected = cbor({1: -8, 4: log[1], 15: {1: log[0], 2: f"urn:databund:order:{order}"}, 395: 1})
     proof = cbor([place[1], place[0], hashes])
     signature = receipt[-64:]
     need(receipt == b"\xd2" + cbor([protected, {396: {-1: [proof]}}, None, signature]), "a COSE receipt is another one")
@@ -357,8 +331,6 @@ def check_receipt(receipt, log, subject, place, root, hashes):
 
 
 # STATEMENT -----------------------------------------------------------------------------------------------------------
-
-
 def check_statements(members, manifest, log, predicate):
     """The statement over all other members, written again, must be what both keys signed."""
     files = {name: data for name, data in members.items() if not name.startswith("statement.")}
@@ -396,17 +368,11 @@ def check_statements(members, manifest, log, predicate):
 
 # TRADE ---------------------------------------------------------------------------------------------------------------
 
-MOVES = {
-    (None, "order.placed"): "placed",
-    (None, "license.observed"): "licensed",
-    ("placed", "order.licensed"): "licensed",
-    ("placed", "order.refused"): "refused",
-    ("refused", "order.licensed"): "licensed",
-    ("licensed", "order.delivered"): "delivered",
-    ("delivered", "order.settled"): "settled",
-    ("settled", "order.certified"): "certified",
-}
-MOVES.update({(state, "order.delivered"): state for state in ("delivered", "settled", "certified")})  # further uses
+STATES = (None, "placed", "licensed", "delivered", "settled", "certified")
+MOVES = {(before, f"order.{after}"): after for before, after in zip(STATES, STATES[1:])}  # noqa: RUF007
+MOVES.update({(None, "license.observed"): "licensed", ("placed", "order.refused"): "refused"})
+MOVES["refused", "order.licensed"] = "licensed"  # somebody else brought the payment to the chain
+MOVES.update({(state, "order.delivered"): state for state in STATES[3:]})  # further uses
 
 
 def follow(events, order):
@@ -454,11 +420,8 @@ def offer_hash(offer):
     shares = [keccak256(split) + word(each["account"]) + word(each["basis_points"]) for each in offer["splits"]]
     names = "provider dataset content_root terms_hash currency unit_price duration_s uses supply requires escrow_s"
     words = [word(offer[name]) for name in (*names.split(), "transferable")]
-    words += [
-        keccak256(b"".join(keccak256(share) for share in shares)),
-        word(offer["valid_until"]),
-        word(offer["salt"]),
-    ]
+    words.append(keccak256(b"".join(map(keccak256, shares))))
+    words += [word(offer["valid_until"]), word(offer["salt"])]
     return "0x" + keccak256(keccak256(kind) + b"".join(words)).hex()
 
 
@@ -466,7 +429,7 @@ def check_documents(members, manifest, events, signed, offer_id):
     """Offer, policy and dataset are those of the entries; returns what the chain and the attachments say."""
     offer, domain = signed["offer"], signed["domain"]
     only = {event["kind"]: event["about"] for event in events.values()}
-    policy, dataset = members["policy.json"], parse(members["dataset.json"])
+    policy, dataset = members["policy.json"], document(members["dataset.json"])
     target = f"urn:databund:dataset:{offer['dataset']}:{sha256(members['dataset.json']).hex()}"
     for name, value in (("offer", offer_id), ("currency", offer["currency"]), ("content_root", offer["content_root"])):
         need(all(e["about"].get(name, value) == value for e in events.values()), f"an entry is about another {name}")
@@ -487,9 +450,11 @@ def check_documents(members, manifest, events, signed, offer_id):
         need(len(chain) == 3, "the chain's receipt has other members")
         sale = chain_says(chain, unhex(manifest["order"]), manifest["exchange"], offer["currency"])
         ordered = only.get("order.placed") or licensed
-        same = all(sale[name] == ordered[name] for name in ("offer", "units", "price"))
-        same = same and all(sale[name] == licensed[name] for name in ("block", "expiry"))
-        need(same, "the chain recorded another sale than the entries tell")
+        same = [sale[name] == ordered[name] for name in ("offer", "units", "price")]
+        need(
+            all(same) and all(sale[name] == licensed[name] for name in ("block", "expiry")),
+            "the chain recorded another sale than the entries tell",
+        )
     if settled:
         same = settled["chain_transaction"] == licensed["chain_transaction"]
         need(same and settled["payments"] == sale["payments"], "the chain shows other payments than the entries")
@@ -532,8 +497,7 @@ def check_attachments(members, events):
             if member in members:
                 told = document(members[member])
                 salted = b"\2" + unhex(told["salt"]) + unhex(told["content"])
-                need(len(unhex(told["salt"])) == 32, "a salt has another length")
-                same = "0x" + sha256(salted).hex() == name == told["commitment"]
+                same = "0x" + sha256(salted).hex() == name == told["commitment"] and len(told["salt"]) == 66
                 need(same and len(told) == 3, f"the attachment {name} was changed")
                 found[name] = "disclosed"
     return {**found, **erased}
@@ -556,10 +520,8 @@ def check(data, key=None, witnesses=(), quorum=0):
     log = read_vkey(manifest["log_key"], 1)
     need(log[0] == manifest["origin"], "the bundle names another log than its key")
     witnesses = [read_vkey(vkey, 4) for vkey in witnesses]
-    expected = {"README.txt", "bundle.json", "dataset.json", "offer.json", "policy.json", "verify.py"}
-    expected |= {"statement.dsse.json", "statement.sigstore.json"}
-    expected |= {name for name in ("chain.json", "certificate.json", "agreement.json") if name in members}
-
+    needed = "README.txt bundle.json dataset.json offer.json policy.json statement.dsse.json statement.sigstore.json"
+    expected = {*needed.split(), "verify.py"} | {"chain.json", "certificate.json", "agreement.json"} & set(members)
     events, opened, note = {}, None, b""
     need(manifest["entries"], "the bundle has no entries")
     for place in manifest["entries"]:
@@ -571,15 +533,13 @@ def check(data, key=None, witnesses=(), quorum=0):
             note = members[proof].partition(b"\n\n")[2]
             opened = open_checkpoint(note, log, witnesses)
         hashes = check_proof(members[proof], members[entry], index, note, opened)
-        subject = f"urn:databund:order:{manifest['order']}"
-        check_receipt(members[receipt], log, subject, (index, opened[0]), opened[1], hashes)
-        event = events[index] = parse(members[entry])
+        check_receipt(members[receipt], log, manifest["order"], (index, opened[0]), opened[1], hashes)
+        event = events[index] = document(members[entry])
         need(event["kind"] == place["kind"], f"entry {index} is not what the bundle calls it")
         fits = sorted(event) == ["about", "at", "by", "kind"] and type(event["at"]) is int
         need(fits and event["at"] >= 0 and len(members[entry]) <= 65535, f"entry {index} has another form")
     need(list(events) == sorted(events), "the entries are not in the order of the log")
     need(len(opened[2]) >= quorum, f"{len(opened[2])} of the named witnesses saw the checkpoint, not {quorum}")
-
     signed = document(members["offer.json"])
     need((len(signed), len(signed["offer"])) == (3, 15), "the offer has other members")
     offer_id, state = offer_hash(signed["offer"]), follow(events, manifest["order"])
@@ -589,7 +549,6 @@ def check(data, key=None, witnesses=(), quorum=0):
     check_buyer(manifest, events, sale, predicate["buyer"])
     expected |= {f"attachments/{name[2:]}.json" for name in attachments} & set(members)
     need(set(members) == expected, f"{sorted(set(members) ^ expected)[:1]} is missing, or belongs to nothing")
-
     yield f"The log {log[0]}, of {opened[0]} entries, holds {len(events)} about the order {manifest['order']}:"
     for index, event in events.items():
         yield f"  entry {index}, {day(event['at'])}: {event['kind']}, by {event['by']}"
@@ -618,9 +577,8 @@ def main():
     arguments.add_argument("--quorum", type=int, help="how many of them must have seen the log; all, if not given")
     given = arguments.parse_args()
     try:
-        data = Path(given.file).read_bytes()
         quorum = len(given.witness) if given.quorum is None else given.quorum
-        lines = [plain(line) for line in check(data, given.key, given.witness, quorum)]
+        lines = [plain(line) for line in check(Path(given.file).read_bytes(), given.key, given.witness, quorum)]
     except (OSError, Wrong) as error:
         sys.exit(f"NOT PROVEN: {plain(error)}.")
     except MALFORMED as error:
