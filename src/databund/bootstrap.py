@@ -348,6 +348,7 @@ def _wire(settings: Settings, identity: Identity, home: Path, connection: Connec
     vkey = VerifierKey(origin, SignatureType.ED25519, log_key.public)
     _keep(home / _LOG_KEY_FILE, f"{vkey}\n".encode())
     heads = open_heads(settings.heads or str(home / "heads"))
+    stack.callback(heads.close)
     auditor = Auditor(origin, ed25519_signer(vkey, log_key.sign), verifier(vkey), heads)
     database = SqlDatabase.open(settings.database or f"sqlite:///{home / 'databund.db'}", create=True, sealer=auditor)
     stack.callback(database.close)

@@ -502,6 +502,9 @@ class Heads(Protocol):
     def replace(self, origin: str, checkpoint: bytes, *, was: bytes | None) -> None:
         """Store another one, durably, if ``was`` is what is stored; raises `HeadMoved` when it is not."""
 
+    def close(self) -> None:
+        """Release whatever is open."""
+
 
 # --- sealed blobs ------------------------------------------------------------------------------------------------
 

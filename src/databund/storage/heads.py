@@ -189,6 +189,9 @@ class ObjectHeads:
                 "The object store's address or options cannot be used.", fix="Check them against obstore's S3 options."
             ) from error
 
+    def close(self) -> None:
+        """There is nothing to release."""
+
     def get(self, origin: str) -> bytes | None:
         """The signed note that was stored last for this log. Raises `StoreUnavailable`."""
         return self._found(origin)[0]

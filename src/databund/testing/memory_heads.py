@@ -28,3 +28,6 @@ class MemoryHeads:
             if self.notes.get(origin) != was:
                 raise HeadMoved(f"Another checkpoint of {origin} was signed meanwhile.", fix="Read the stored one.")
             self.notes[origin] = checkpoint
+
+    def close(self) -> None:
+        """There is nothing to release."""
