@@ -282,7 +282,6 @@ class _Trade:
             "forgery": {"code": caught.code, "what": caught.what},
         }
 
-
     def _prove(self, evidence: Path, key: str) -> dict[str, Any]:
         """Verify the evidence of the trade, also with the one-file verifier, which knows nothing of databund."""
         from databund.sdk.evidence import standalone_verifier, verify

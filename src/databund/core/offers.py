@@ -210,10 +210,7 @@ class SignedOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def signing_digest(struct_hash: bytes, *, name: str, version: str, chain_id: int, smart_contract: Address) -> Bytes32:
     """What is signed over a struct hash for any EIP-712 domain of these four members."""
     separator = keccak256(
-        _DOMAIN_HASH
-        + keccak256(name.encode())
-        + keccak256(version.encode())
-        + _words(chain_id, smart_contract)
+        _DOMAIN_HASH + keccak256(name.encode()) + keccak256(version.encode()) + _words(chain_id, smart_contract)
     )
     return Bytes32(keccak256(b"\x19\x01" + separator + struct_hash))
 
