@@ -18,9 +18,9 @@ from databund.app.purchasing import Purchasing
 from databund.app.signing_in import SigningIn
 from databund.core.log_status import LogStatus
 from databund.core.messages import NodeInfo
-from databund.errors import NotFound
 from databund.ports import Database, Ledger, Objects
-from databund.tlog.checkpoints import read_unverified
+from databund.tlog.checkpoints import Checkpoint, read_unverified
+from databund.tlog.merkle import EMPTY_ROOT
 
 __all__ = ["Node"]
 
@@ -46,12 +46,11 @@ class Node:
     chores: Sequence[Chore]
 
     def log_status(self) -> LogStatus:
-        """How the log stands. Raises `NotFound` while it is empty."""
+        """How the log stands."""
         with self.database.read() as tables:
             note = self.auditor.published(tables.log)
-        if note is None:
-            raise NotFound("The log is empty.", fix="Register a dataset first.")
-        head, halted = read_unverified(note), self.auditor.halted
+        head = Checkpoint(self.info.origin, 0, EMPTY_ROOT) if note is None else read_unverified(note)
+        halted = self.auditor.halted
         return LogStatus(
             origin=self.info.origin,
             log_key=self.info.log_key,

@@ -55,8 +55,8 @@ class CosigningStatus(msgspec.Struct, frozen=True):
 class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a node's log stands.
 
-    ``size`` and ``root`` (64 digits) are those of the newest signed checkpoint; ``halted`` says why nothing is signed
-    any more. Without a witness policy ``cosigning`` is None, without anchoring ``anchoring``.
+    ``size`` and ``root`` (64 digits) are those of the newest signed checkpoint, or of the empty tree; ``halted`` says
+    why nothing is signed any more. Without a witness policy ``cosigning`` is None, without anchoring ``anchoring``.
     """
 
     origin: str

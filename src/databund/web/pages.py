@@ -11,10 +11,6 @@ from typing import Any
 from litestar import Request, Response, route
 
 from databund.api.dependencies import PublicUrl, TheNode
-from databund.app.node import Node
-from databund.core.log_status import LogStatus
-from databund.errors import NotFound
-from databund.tlog.merkle import EMPTY_ROOT
 from databund.web.log_page import LogPage
 from databund.web.markup import Markup
 from databund.web.texts import Texts, negotiated
@@ -27,7 +23,7 @@ def log_page(request: Request[Any, Any, Any], node: TheNode, public_url: PublicU
     """How the log stands, for people; ``?lang=`` or ``Accept-Language`` chooses the language."""
     language = negotiated(request.query_params.get("lang"), request.headers.get("Accept-Language", ""))
     page = LogPage(
-        status=_status(node),
+        status=node.log_status(),
         now=node.publishing.clock(),
         texts=Texts(language),
         public_url=public_url,
@@ -39,23 +35,6 @@ def log_page(request: Request[Any, Any, Any], node: TheNode, public_url: PublicU
 
 PAGES = (log_page,)
 """The route handlers of every page."""
-
-
-def _status(node: Node) -> LogStatus:
-    """The status of the log, also while it is empty."""
-    try:
-        return node.log_status()
-    except NotFound:
-        halted = node.auditor.halted
-        return LogStatus(
-            origin=node.info.origin,
-            log_key=node.info.log_key,
-            size=0,
-            root=EMPTY_ROOT.hex(),
-            halted=None if halted is None else halted.what,
-            cosigning=None if node.cosigning is None else node.cosigning.status(),
-            anchoring=None if node.anchoring.period_s == 0 else node.anchoring.status(),
-        )
 
 
 @cache
