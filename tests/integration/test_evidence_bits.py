@@ -56,12 +56,12 @@ def test_the_bundle_itself_is_accepted() -> None:
     assert by_the_file(bundle())
 
 
-def test_every_flipped_bit_is_refused() -> None:
+def test_bit_flipped_bundles() -> None:
     """All of them, exhaustively, by our verifier."""
     assert accepted(flipped(bundle()), verify_bytes, (IntegrityFailed,)) == 0
 
 
-def test_every_flipped_bit_is_refused_by_the_shipped_file() -> None:
+def test_bit_flipped_bundles_at_the_shipped_file() -> None:
     """All of them, exhaustively, by the one file inside the bundle, which includes the bits of that file."""
     refusals = (standalone().Wrong, *standalone().MALFORMED)
 
@@ -91,7 +91,7 @@ def test_the_shipped_file_notices_them_too(name: str) -> None:
     assert accepted(found, by_the_file, (standalone().Wrong, *standalone().MALFORMED)) == 0
 
 
-def test_every_truncation_is_refused() -> None:
+def test_truncated_bundles() -> None:
     """However early the file ends, both verifiers refuse it."""
     refusals = (IntegrityFailed, standalone().Wrong, *standalone().MALFORMED)
 

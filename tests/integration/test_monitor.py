@@ -136,7 +136,7 @@ def test_a_fork_is_an_alarm_with_evidence(watched: Watched, size: int) -> None:
     assert all(open_note(note, [KEY.verifier()]).verified for note in notes)
 
 
-def test_a_split_view_is_a_fork(watched: Watched, tmp_path: Path) -> None:
+def test_split_views(watched: Watched, tmp_path: Path) -> None:
     """Two servers show two histories under one key: who has seen one of them finds the other."""
     StoredLog.of(FORKED[:500]).write(tmp_path / "other")
     with served(tmp_path / "other") as other:

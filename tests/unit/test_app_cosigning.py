@@ -215,7 +215,7 @@ LIES: dict[str, tuple[int, bytes]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_lying_witness_is_named_and_ignored(town: Town, lie: str) -> None:
+def test_a_witness_that_lies_is_named_and_ignored(town: Town, lie: str) -> None:
     """Whatever one witness answers, it is named with its error, and the other two make the quorum without it."""
     town.liars["A"] = lambda _body: LIES[lie]
     cosigning = town.cosigning()
@@ -273,7 +273,7 @@ def sleeper(town: Town, name: str) -> Iterator[threading.Event]:
         wake.set()
 
 
-def test_sleeping_witness_is_not_waited_for(town: Town) -> None:
+def test_a_witness_that_sleeps_is_not_waited_for(town: Town) -> None:
     """The quorum of the others is stored at once; the sleeper is named after the time limit, and not asked again."""
     with sleeper(town, "A"):
         cosigning = town.cosigning()
