@@ -120,17 +120,18 @@ class ChainRelayer:
             raise self._refusals.meaning(refusal.data) from None
 
     def _read(self, receipt: Receipt) -> ChainOutcome:
-        transfers = []
+        transfers: list[dict[str, Any]] = []
         expiry: int | None = None
         for log in receipt["logs"]:
             emitter = Address(bytes.fromhex(log["address"][2:]))
-            if emitter == self._deployment.currency.address:
-                transfer = self._money.event("Transfer", log)
-                # A buyer with code of its own is called back, and may move money that is not of the sale.
-                if transfer is not None and Address(bytes.fromhex(transfer["from"][2:])) == self._deployment.exchange:
-                    transfers.append(transfer)
+            if emitter == self._deployment.currency.address and (transfer := self._money.event("Transfer", log)):
+                transfers.append(transfer)
             elif emitter == self._deployment.exchange and (sale := self._exchange.event("LicenseSold", log)):
                 expiry = sale["expiry"]
+                # A buyer with code of its own is called back, and may move money that is not of the sale.
+                payer = bytes(self._deployment.exchange).hex()
+                transfers = [each for each in transfers if each["from"][2:].lower() == payer]
+                break
         return ChainOutcome(
             hash=receipt["transactionHash"],
             block=int(receipt["blockNumber"], 16),
