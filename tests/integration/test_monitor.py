@@ -259,9 +259,12 @@ def test_a_monitor_that_runs_says_what_happens(watched: Watched) -> None:
         watched.show(StoredLog.of(ENTRIES))
         calm = json.loads(process.stdout.readline())
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(COMMAND_S)
-        process.stdout.close()
+        process.send_signal(signal.SIGTERM)  # not SIGINT, which a shell's background jobs ignore
+        try:
+            process.wait(COMMAND_S)
+        finally:
+            process.kill()
+            process.stdout.close()
 
     assert (first["size"], alarm["alarm"]["kind"], calm["alarm"], calm["grown"]) == (300, "fork", None, 400)
     assert process.returncode == Exit.INTERRUPTED
