@@ -30,7 +30,7 @@ _JSON = st.recursive(
 )
 _EVENTS = st.builds(
     lambda at, by, attachment, reason: Event(EventKind.DESTROYED, at, by, {"attachment": attachment, "reason": reason}),
-    st.integers(0, 1_300),
+    st.integers(1, 1_300),
     _TEXTS,
     _JSON,
     _JSON,
