@@ -38,7 +38,8 @@ class Batch:
         self._blocks = 0
         self._until = time.monotonic() + _LONGEST_S
         self._failure: BaseException | None = None
-        self._ended = threading.Event()
+        self._ended = False
+        self._waiting: list[threading.Lock] = []
 
     @cached_property
     def sealed(self) -> int:
@@ -78,12 +79,17 @@ class Batch:
             self.connection.close()
 
     def end(self) -> None:
-        """Let everybody know."""
-        self._ended.set()
+        """Let everybody know. A lock for each wakes them faster than one event, whose lock they would all want."""
+        self._ended = True
+        for waiting in self._waiting:  # whoever is added later sees that it has ended
+            waiting.release()
 
     def wait(self, *, timeout_s: float) -> None:
         """Return when the batch is durable. Raises what it failed with; after ``timeout_s`` `StoreUnavailable`."""
-        if not self._ended.wait(timeout_s):
+        mine = threading.Lock()
+        mine.acquire()
+        self._waiting.append(mine)
+        if not self._ended and not mine.acquire(timeout=timeout_s):
             raise StoreUnavailable(
                 f"Whether the database took the act is not known after {timeout_s:g} s.",
                 fix="Look whether it is there before you do it again.",
