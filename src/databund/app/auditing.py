@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NoReturn
 
 from databund.core.events import Event
@@ -144,7 +144,7 @@ class Auditor:
             if note is not None:
                 self._remember(note, edge)
         if self._behind and note is not None:
-            self._advance(note, lambda: _Open(log))
+            self._advance(note, lambda: nullcontext(log))
             self._behind = False
         return edge
 
@@ -237,19 +237,6 @@ class Auditor:
         while len(self._recent) > _REMEMBERED:
             del self._recent[next(iter(self._recent))]
         self._learned = first + len(entries)
-
-
-class _Open:
-    """A log that is open already, as a block to read it in."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def __enter__(self) -> Log:
-        return self._log
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def _size(note: bytes | None) -> int:
